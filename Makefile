@@ -1,0 +1,52 @@
+# Kessai: `make help` lists what there is.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo up test lint format proto lock bench clean
+
+help: ## Lists what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Makes .venv with everything pinned by hash
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Kessai needs Python 3.11 or newer; name one with: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## Tells the story of a few payments, with real processes
+	$(BIN)/kessai demo
+
+up: $(STAMP) ## Starts everything in the foreground; Ctrl-C stops it
+	$(BIN)/kessai up
+
+test: $(STAMP) lint ## Lints, then runs every test
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Style, types, contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python proto/generate.py --lint
+
+format: $(STAMP) ## Formats the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+
+proto: $(STAMP) ## Makes the generated Python from the .proto files
+	$(BIN)/python proto/generate.py
+
+bench: $(STAMP) ## Runs the benchmark (minutes; prints a table)
+	$(BIN)/python -m benchmarks.payments
+
+lock: ## Pins the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
+
+clean: ## Removes .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

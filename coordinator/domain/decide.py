@@ -1,0 +1,179 @@
+"""Every branch of the coordinator, without any I/O: `decide(transaction, flow, now) -> Action`.
+
+The driver performs the action, records what came back, and asks again. The rules that keep the money
+right (docs/architecture.md) are kept here:
+
+- a decision is an `Advance`, committed by the driver before anything that follows from it;
+- the pivot's Confirm leaves first and alone, and `settle` is committed before any other Confirm;
+- Unknown is never a refusal: before the decision it is retried until the try deadline, which
+  releases; after the decision it is retried for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from coordinator.domain.flow import Flow
+from coordinator.domain.machine import CANCELLABLE, Event, State
+from coordinator.domain.phase import Operation, Phase
+from coordinator.domain.transaction import MAY_HOLD, Failure, Step, StepStatus, Transaction
+
+MIN_TIMEOUT_S = 0.05
+"""A Try that is sent just before the try deadline gets at least this long, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one participant."""
+
+    phase: Phase
+    operation: Operation
+    step: Step
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Make these calls, all at once, and record what comes back."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Fire these events and commit."""
+
+    events: tuple[Event, ...]
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before this time."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do ever again."""
+
+
+Action: TypeAlias = Perform | Advance | Wait | Rest
+
+
+def decide(transaction: Transaction, flow: Flow, now: datetime) -> Action:
+    """What to do next with `transaction`."""
+    match transaction.state:
+        case State.CREATED:
+            return _created(transaction, flow, now)
+        case State.RESERVED:
+            return _reserved(transaction, flow, now)
+        case State.CAPTURING:
+            return _capturing(transaction, flow, now)
+        case State.SETTLING:
+            return _settling(transaction, flow, now)
+        case State.CANCELLING:
+            return _cancelling(transaction, flow, now)
+        case State.PAID | State.FAILED | State.REFUNDED:
+            return Rest()
+
+
+def may_cancel(transaction: Transaction) -> bool:
+    """Whether a caller may still cancel: it is not decided yet."""
+    return transaction.state in CANCELLABLE
+
+
+def _created(transaction: Transaction, flow: Flow, now: datetime) -> Action:
+    refused = next((s for s in transaction.steps if s.status is StepStatus.REFUSED), None)
+    if refused is not None:
+        failure = Failure(refused.refusal_code, refused.refusal_reason, refused.phase)
+        return Advance((Event.RELEASE,), failure)
+    waiting = _stage_under_way(transaction, flow)
+    if not waiting:
+        capture = (Event.HOLD, Event.CAPTURE)
+        return Advance(capture if flow.pivot else (*capture, Event.SETTLE))
+    if now >= transaction.try_deadline:
+        return Advance((Event.RELEASE,), _deadline_failure(waiting, flow))
+    left_s = (transaction.try_deadline - now).total_seconds()
+    due = tuple(
+        Call(
+            flow.by_name[step.phase],
+            Operation.QUERY if step.status is StepStatus.PENDING else Operation.TRY,
+            step,
+            max(MIN_TIMEOUT_S, min(left_s, flow.by_name[step.phase].retry.timeout_s)),
+        )
+        for step in waiting
+        if _is_due(step, now)
+    )
+    return Perform(due) if due else Wait(min(_next_attempt(waiting), transaction.try_deadline))
+
+
+def _stage_under_way(transaction: Transaction, flow: Flow) -> list[Step]:
+    """The steps that are not held yet in the first stage that has any."""
+    for stage in flow.stages:
+        steps = (transaction.step(phase.name) for phase in stage)
+        waiting = [step for step in steps if step.status is not StepStatus.HELD]
+        if waiting:
+            return waiting
+    return []
+
+
+def _deadline_failure(waiting: list[Step], flow: Flow) -> Failure:
+    step = waiting[0]
+    title = flow.by_name[step.phase].title
+    because = f" (last error: {step.last_error})" if step.last_error else ""
+    return Failure("TRY_DEADLINE_EXCEEDED", f"{title} did not answer in time{because}", step.phase)
+
+
+def _reserved(transaction: Transaction, flow: Flow, now: datetime) -> Action:
+    if now >= transaction.reserved_until:
+        return Advance(
+            (Event.RELEASE,), Failure("RESERVATION_EXPIRED", "the reservation's time is over")
+        )
+    return Advance((Event.CAPTURE,) if flow.pivot else (Event.CAPTURE, Event.SETTLE))
+
+
+def _capturing(transaction: Transaction, flow: Flow, now: datetime) -> Action:
+    if flow.pivot is None:
+        return Advance((Event.SETTLE,))
+    step = transaction.step(flow.pivot.name)
+    if step.status is StepStatus.CONFIRMED:
+        return Advance((Event.SETTLE,))
+    if step.status is StepStatus.REFUSED:
+        failure = Failure(step.refusal_code, step.refusal_reason, step.phase)
+        return Advance((Event.RELEASE,), failure)
+    return _ask([step], flow, Operation.CONFIRM, now)
+
+
+def _settling(transaction: Transaction, flow: Flow, now: datetime) -> Action:
+    steps = (transaction.step(phase.name) for phase in flow.called)
+    left = [step for step in steps if step.status is not StepStatus.CONFIRMED]
+    return _ask(left, flow, Operation.CONFIRM, now) if left else Advance((Event.PAY,))
+
+
+def _cancelling(transaction: Transaction, flow: Flow, now: datetime) -> Action:
+    steps = (transaction.step(phase.name) for phase in flow.called)
+    left = [step for step in steps if step.status in MAY_HOLD]
+    return _ask(left, flow, Operation.CANCEL, now) if left else Advance((Event.FAIL,))
+
+
+def _ask(steps: list[Step], flow: Flow, operation: Operation, now: datetime) -> Action:
+    due = tuple(
+        Call(phase, operation, step, phase.retry.timeout_s)
+        for step in steps
+        if _is_due(step, now)
+        for phase in (flow.by_name[step.phase],)
+    )
+    return Perform(due) if due else Wait(_next_attempt(steps))
+
+
+def _is_due(step: Step, now: datetime) -> bool:
+    return step.next_attempt_at is None or step.next_attempt_at <= now
+
+
+def _next_attempt(steps: Iterable[Step]) -> datetime:
+    return min(step.next_attempt_at for step in steps if step.next_attempt_at is not None)

@@ -1,0 +1,52 @@
+"""What a call to a participant told us. An adapter returns one of these four and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """It is done, durably. `reference` is the participant's own, for support."""
+
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A definite business no, given as an answer: nothing happened, and a repeat will say the same.
+
+    A transport or server error is never this.
+    """
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """It will be decided later, for instance by the customer; ask with Query."""
+
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Anything else: timeout, reset, 5xx, garbage. It may have happened, now or later.
+
+    `suspicious` marks an answer that came and cannot be trusted (another transaction, another
+    amount); a person should look at it.
+    """
+
+    code: str
+    detail: str = ""
+    suspicious: bool = False
+
+
+Outcome: TypeAlias = Applied | Refused | Pending | Unknown
+
+
+def outcome_name(outcome: Outcome) -> str:
+    """`applied`, `refused`, `pending` or `unknown`, as the journal spells it."""
+    return type(outcome).__name__.lower()

@@ -1,0 +1,75 @@
+"""A phase: a kind of work done at one participant, described as data.
+
+A new payment method is one `Phase` constant; see docs/adding-a-phase.md.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from coordinator.domain.retry import RetryPolicy
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class Role(StrEnum):
+    """What a phase does with the money."""
+
+    TAKES = "takes"
+    """Takes a tender's amount from the tender's source."""
+    GIVES = "gives"
+    """Gives the whole amount to the merchant."""
+    ANNOUNCES = "announces"
+    """Moves nothing: its Confirm is the outbox row in the settling commit."""
+
+
+class Operation(StrEnum):
+    """What can be asked of a participant."""
+
+    TRY = "try"
+    CONFIRM = "confirm"
+    CANCEL = "cancel"
+    QUERY = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One kind of step.
+
+    name               unique, snake case; stored with every step, so never renamed
+    title              for people
+    role               what it does with the money
+    participant        whose configuration entry it calls; empty for ANNOUNCES
+    confirm_refusable  whether a held Try may still be refused at Confirm (a card capture): such a
+                       phase is the pivot of its flow
+    cancellable        whether a Try can be undone; a flow refuses phases that cannot
+    secret_source      the tender's source is a secret: sealed at rest, and forgotten as soon as the
+                       Try is answered
+    retry              waits and time limits of its calls
+    poll_s             how often a pending Try is queried, in seconds
+    park_s             how long a Confirm or Cancel that was refused for good rests before it is asked
+                       again, in seconds
+    """
+
+    name: str
+    title: str
+    role: Role
+    participant: str = ""
+    confirm_refusable: bool = False
+    cancellable: bool = True
+    secret_source: bool = False
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    poll_s: float = 2.0
+    park_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"phase name {self.name!r} must be snake case, at most 40 characters")
+        if (self.role is Role.ANNOUNCES) != (self.participant == ""):
+            raise ValueError(
+                f"phase {self.name}: a participant goes with moving money, and only then"
+            )
+        if self.poll_s <= 0 or self.park_s <= 0:
+            raise ValueError(f"phase {self.name}: poll_s and park_s must be above 0")

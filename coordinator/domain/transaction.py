@@ -1,0 +1,498 @@
+"""A transaction, its steps, its journal, and the pure functions that move it.
+
+Values are immutable. What the engine wants to make durable is one `Change`: the transaction before and
+after, with the journal lines and outbox rows that belong to the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from coordinator.domain.flow import Flow
+from coordinator.domain.ids import TransactionId, event_id
+from coordinator.domain.machine import ANNOUNCED, INITIAL, LIVE, SETTLED, Event, State, fire
+from coordinator.domain.money import Money
+from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown, outcome_name
+from coordinator.domain.phase import Operation, Phase, Role
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    UNTRIED = "UNTRIED"
+    """Nothing was asked of the participant."""
+    TRYING = "TRYING"
+    """A Try may have left; what became of it is not known."""
+    PENDING = "PENDING"
+    """The participant will decide later."""
+    HELD = "HELD"
+    """The participant holds its part."""
+    REFUSED = "REFUSED"
+    """The participant refused for good and holds nothing (for the pivot's Confirm: still holds)."""
+    CONFIRMED = "CONFIRMED"
+    """Final."""
+    CANCELLED = "CANCELLED"
+    """Undone, or never asked for."""
+
+
+MAY_HOLD = frozenset({StepStatus.TRYING, StepStatus.PENDING, StepStatus.HELD})
+"""A release has to cancel steps in these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One phase of one transaction.
+
+    source           the tender's source, or the merchant; empty for ANNOUNCES, and again once a
+                     secret is no longer needed
+    attempts         calls so far of the operation that the transaction's state asks for
+    next_attempt_at  not before this time
+    """
+
+    phase: str
+    position: int
+    status: StepStatus
+    amount: Money | None
+    source: str = field(default="", repr=False)
+    secret: bool = False
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_error: str = ""
+    refusal_code: str = ""
+    refusal_reason: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a transaction is released. `phase` is empty when no participant refused."""
+
+    code: str
+    reason: str
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Why a live transaction needs a person."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tender:
+    """One source of the money."""
+
+    method: str
+    source: str = field(repr=False)
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One payment, as it stands.
+
+    version   0 before the first commit, then grows by one with every commit
+    sequence  the journal's last sequence number
+    request   the body it was created with, by field path; secrets only as digests. It is what a
+              repeated idempotency key is compared with
+    due_at    when somebody should look at it again; None once settled
+    """
+
+    id: TransactionId
+    caller: str
+    idempotency_key: str
+    request: Mapping[str, str] = field(repr=False)
+    flow: str
+    amount: Money
+    merchant_id: str
+    order_id: str
+    customer_id: str
+    state: State
+    version: int
+    sequence: int
+    steps: tuple[Step, ...]
+    failure: Failure | None
+    attention: Attention | None
+    created_at: datetime
+    updated_at: datetime
+    try_deadline: datetime
+    reserved_until: datetime
+    due_at: datetime | None
+    claimed_by: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Nothing moves by itself any more."""
+        return self.state in SETTLED
+
+    def step(self, phase: str) -> Step:
+        """The step of `phase`. Raises KeyError when the flow has none."""
+        for step in self.steps:
+            if step.phase == phase:
+                return step
+        raise KeyError(phase)
+
+
+class EntryKind(StrEnum):
+    """What a journal line records."""
+
+    TRANSITION = "transition"
+    ATTEMPT = "attempt"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One line of the journal; see `kessai.payments.v1.JournalEntry` for the fields."""
+
+    transaction_id: TransactionId
+    sequence: int
+    at: datetime
+    kind: EntryKind
+    from_state: State | None
+    to_state: State
+    event: str = ""
+    phase: str = ""
+    operation: str = ""
+    attempt: int = 0
+    outcome: str = ""
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """One announcement: `transaction` as it was when it reached `state`."""
+
+    id: str
+    transaction_id: TransactionId
+    sequence: int
+    state: State
+    at: datetime
+    caller: str
+    flow: str
+    amount: Money
+    merchant_id: str
+    order_id: str
+    customer_id: str
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit makes durable.
+
+    `expected_version` is the version the row must still have; 0 means the row must not exist.
+    `keep_claim` tells whether the committing process goes on driving the transaction.
+    """
+
+    after: Transaction
+    expected_version: int
+    entries: tuple[JournalEntry, ...]
+    events: tuple[OutboxEvent, ...]
+    keep_claim: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A transaction on its way to the next commit, with the journal lines that go with it."""
+
+    transaction: Transaction
+    entries: tuple[JournalEntry, ...] = ()
+    events: tuple[OutboxEvent, ...] = ()
+
+    def change(self, *, now: datetime, due_at: datetime | None, keep_claim: bool) -> Change:
+        """The commit that makes this draft durable."""
+        before = self.transaction
+        after = replace(before, version=before.version + 1, updated_at=now, due_at=due_at)
+        return Change(after, before.version, self.entries, self.events, keep_claim)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one call of one step came back with. `draw` (0..1) is the jitter of the next wait."""
+
+    phase: str
+    operation: Operation
+    outcome: Outcome
+    draw: float = 0.0
+
+
+def open_transaction(
+    *,
+    transaction_id: TransactionId,
+    caller: str,
+    idempotency_key: str,
+    request: Mapping[str, str],
+    flow: Flow,
+    amount: Money,
+    tenders: Sequence[Tender],
+    merchant_id: str,
+    order_id: str,
+    customer_id: str,
+    now: datetime,
+) -> Draft:
+    """A new transaction in its initial state, with the journal's first line."""
+    by_method = {tender.method: tender for tender in tenders}
+    steps = tuple(
+        _open_step(position, phase, by_method.get(phase.name), amount, merchant_id)
+        for position, phase in enumerate(flow.phases)
+    )
+    transaction = Transaction(
+        id=transaction_id,
+        caller=caller,
+        idempotency_key=idempotency_key,
+        request=request,
+        flow=flow.name,
+        amount=amount,
+        merchant_id=merchant_id,
+        order_id=order_id,
+        customer_id=customer_id,
+        state=INITIAL,
+        version=0,
+        sequence=1,
+        steps=steps,
+        failure=None,
+        attention=None,
+        created_at=now,
+        updated_at=now,
+        try_deadline=now + timedelta(seconds=flow.try_budget_s),
+        reserved_until=now + timedelta(seconds=flow.reservation_s),
+        due_at=now,
+    )
+    entry = JournalEntry(
+        transaction_id, 1, now, EntryKind.TRANSITION, None, INITIAL, event="create"
+    )
+    return Draft(transaction, (entry,))
+
+
+def _open_step(
+    position: int, phase: Phase, tender: Tender | None, amount: Money, merchant_id: str
+) -> Step:
+    if phase.role is Role.TAKES:
+        if tender is None:
+            raise ValueError(f"no tender for phase {phase.name}")
+        return Step(
+            phase.name,
+            position,
+            StepStatus.UNTRIED,
+            tender.amount,
+            tender.source,
+            secret=phase.secret_source,
+        )
+    if phase.role is Role.GIVES:
+        return Step(phase.name, position, StepStatus.UNTRIED, amount, merchant_id)
+    return Step(phase.name, position, StepStatus.UNTRIED, None)
+
+
+def as_recovered(transaction: Transaction) -> Transaction:
+    """What a process may believe of a transaction it finds in the table.
+
+    While CREATED, another process may have sent any Try since the row was written, so that no step
+    may be taken for untried: a release has to cancel them all.
+    """
+    if transaction.state is not State.CREATED:
+        return transaction
+    return replace(
+        transaction,
+        steps=tuple(
+            replace(step, status=StepStatus.TRYING)
+            if step.status is StepStatus.UNTRIED and step.amount is not None
+            else step
+            for step in transaction.steps
+        ),
+    )
+
+
+def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -> Draft:
+    """The draft after these calls came back: steps moved, one journal line an attempt."""
+    transaction, entries = draft.transaction, list(draft.entries)
+    sequence, steps = transaction.sequence, list(transaction.steps)
+    attention = transaction.attention
+    for result in results:
+        phase = flow.by_name[result.phase]
+        index = next(i for i, step in enumerate(steps) if step.phase == result.phase)
+        before = steps[index]
+        steps[index] = step = _answered(transaction.state, before, phase, result, now)
+        attention = _attention(transaction.state, step, phase, result.outcome) or attention
+        sequence += 1
+        code, detail = _code_and_detail(result.outcome)
+        entries.append(
+            JournalEntry(
+                transaction.id,
+                sequence,
+                now,
+                EntryKind.ATTEMPT,
+                transaction.state,
+                transaction.state,
+                phase=result.phase,
+                operation=result.operation.value,
+                attempt=step.attempts,
+                outcome=outcome_name(result.outcome),
+                code=code,
+                detail=detail,
+            )
+        )
+    moved = replace(transaction, steps=tuple(steps), sequence=sequence, attention=attention)
+    return replace(draft, transaction=moved, entries=tuple(entries))
+
+
+_DONE = {
+    Operation.TRY: StepStatus.HELD,
+    Operation.QUERY: StepStatus.HELD,
+    Operation.CONFIRM: StepStatus.CONFIRMED,
+    Operation.CANCEL: StepStatus.CANCELLED,
+}
+
+
+def _answered(state: State, step: Step, phase: Phase, result: Result, now: datetime) -> Step:
+    attempts = step.attempts + 1
+    outcome, operation = result.outcome, result.operation
+    forgotten = "" if step.secret else step.source
+    if isinstance(outcome, Applied):
+        return replace(
+            step,
+            status=_DONE[operation],
+            source=forgotten,
+            attempts=attempts,
+            next_attempt_at=None,
+            last_error="",
+            reference=outcome.reference or step.reference,
+        )
+    if isinstance(outcome, Pending):
+        return replace(
+            step,
+            status=StepStatus.PENDING if state is State.CREATED else step.status,
+            source=forgotten if state is State.CREATED else step.source,
+            attempts=attempts,
+            next_attempt_at=now + timedelta(seconds=phase.poll_s),
+            last_error="",
+            reference=outcome.reference or step.reference,
+        )
+    if isinstance(outcome, Refused):
+        final = state is State.CREATED or (state is State.CAPTURING and phase.confirm_refusable)
+        return replace(
+            step,
+            status=StepStatus.REFUSED if final else step.status,
+            source=forgotten,
+            attempts=attempts,
+            next_attempt_at=None if final else now + timedelta(seconds=phase.park_s),
+            last_error=outcome.code,
+            refusal_code=outcome.code,
+            refusal_reason=outcome.reason,
+        )
+    return replace(
+        step,
+        status=StepStatus.TRYING if step.status is StepStatus.UNTRIED else step.status,
+        attempts=attempts,
+        next_attempt_at=now + timedelta(seconds=phase.retry.delay_s(attempts, result.draw)),
+        last_error=outcome.code,
+    )
+
+
+def _attention(state: State, step: Step, phase: Phase, outcome: Outcome) -> Attention | None:
+    if isinstance(outcome, Unknown) and outcome.suspicious:
+        return Attention(outcome.code, f"{phase.title}: {outcome.detail}")
+    if isinstance(outcome, Refused) and step.status is not StepStatus.REFUSED:
+        return Attention(
+            "REFUSED_AFTER_DECISION",
+            f"{phase.title} refused while {state}: {outcome.code} {outcome.reason}",
+        )
+    if isinstance(outcome, Unknown) and step.attempts >= phase.retry.attempts:
+        return Attention(
+            "TOO_MANY_ATTEMPTS",
+            f"{phase.title} did not answer {step.attempts} times while {state}: {outcome.code}",
+        )
+    return None
+
+
+def _code_and_detail(outcome: Outcome) -> tuple[str, str]:
+    if isinstance(outcome, Refused):
+        return outcome.code, outcome.reason
+    if isinstance(outcome, Unknown):
+        return outcome.code, outcome.detail
+    return "", ""
+
+
+def advance(
+    draft: Draft, flow: Flow, events: Sequence[Event], now: datetime, failure: Failure | None = None
+) -> Draft:
+    """The draft after `events` fired one after the other, each with its journal line.
+
+    Raises IllegalTransition when the table has no such row.
+    """
+    for event in events:
+        draft = _advance_once(draft, flow, event, now, failure)
+    return draft
+
+
+def _advance_once(
+    draft: Draft, flow: Flow, event: Event, now: datetime, failure: Failure | None
+) -> Draft:
+    before = draft.transaction
+    target = fire(before.state, event)
+    failure = failure or before.failure
+    moved = replace(
+        before,
+        state=target,
+        sequence=before.sequence + 1,
+        steps=tuple(
+            _entered(before.state, target, step, flow.by_name[step.phase]) for step in before.steps
+        ),
+        failure=failure,
+        attention=None if target in SETTLED else before.attention,
+    )
+    entry = JournalEntry(
+        before.id,
+        moved.sequence,
+        now,
+        EntryKind.TRANSITION,
+        before.state,
+        target,
+        event=event.value,
+        phase=failure.phase if failure and event is Event.RELEASE else "",
+        code=failure.code if failure and event is Event.RELEASE else "",
+        detail=failure.reason if failure and event is Event.RELEASE else "",
+    )
+    events = draft.events
+    if flow.announce is not None and target in ANNOUNCED:
+        events += (_announcement(moved, now),)
+    return Draft(moved, (*draft.entries, entry), events)
+
+
+def _entered(source: State, target: State, step: Step, phase: Phase) -> Step:
+    """The step as it is when the transaction moves from `source` to `target`."""
+    if phase.role is Role.ANNOUNCES:
+        return replace(step, status=StepStatus.CONFIRMED) if target in ANNOUNCED else step
+    if target is State.CANCELLING:
+        status = step.status
+        if status is StepStatus.UNTRIED:
+            status = StepStatus.CANCELLED
+        elif status is StepStatus.REFUSED and source is State.CAPTURING:
+            status = StepStatus.HELD  # the capture was refused; the authorization is still held
+        forgotten = "" if step.secret else step.source
+        return replace(step, status=status, source=forgotten, attempts=0, next_attempt_at=None)
+    if target in LIVE:
+        return replace(step, attempts=0, next_attempt_at=None)
+    return step
+
+
+def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:
+    return OutboxEvent(
+        id=event_id(transaction.id, transaction.state),
+        transaction_id=transaction.id,
+        sequence=transaction.sequence,
+        state=transaction.state,
+        at=now,
+        caller=transaction.caller,
+        flow=transaction.flow,
+        amount=transaction.amount,
+        merchant_id=transaction.merchant_id,
+        order_id=transaction.order_id,
+        customer_id=transaction.customer_id,
+        failure=transaction.failure,
+    )

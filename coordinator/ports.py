@@ -1,0 +1,151 @@
+"""What the engine needs from the world. Implementations live in `adapters/` and `fault_injection/`.
+
+Each contract has one conformance suite in `tests/contract/` that runs over all of its implementations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from coordinator.domain.decide import Call
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import State
+from coordinator.domain.outcome import Outcome
+from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
+
+
+class Clock(Protocol):
+    """The time, and waiting for it."""
+
+    def now(self) -> datetime:
+        """The time, in UTC, with its zone."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns after `seconds`."""
+
+
+class Ids(Protocol):
+    """Makes identifiers."""
+
+    def transaction_id(self) -> TransactionId:
+        """A new UUIDv7."""
+
+
+class Randomness(Protocol):
+    """Makes jitter."""
+
+    def draw(self) -> float:
+        """Uniform in 0..1."""
+
+
+class Participant(Protocol):
+    """One downstream service."""
+
+    async def perform(
+        self, transaction_id: TransactionId, call: Call, hold_until: datetime
+    ) -> Outcome:
+        """Makes one call, at most `call.timeout_s` long, and says what it told us.
+
+        Never raises for anything the participant or the network did: that is Unknown.
+        """
+
+
+class Publisher(Protocol):
+    """The broker."""
+
+    async def publish(self, event: OutboxEvent) -> None:
+        """Returns once the broker has durably taken the event. Raises PublishFailed otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The change is durable."""
+
+    transaction: Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class LostRace:
+    """Somebody else changed the row first; nothing was written. Re-read, never force."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaken:
+    """The caller used this idempotency key before; nothing was written."""
+
+    existing: TransactionId
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTaken:
+    """The order has a payment that is live or paid; nothing was written."""
+
+    existing: TransactionId
+
+
+CommitResult: TypeAlias = Committed | LostRace | KeyTaken | OrderTaken
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentQuery:
+    """Filters (None or empty do not filter) and the place to go on from, newest first.
+
+    `before` is the (created_at, id) of the last payment of the page before.
+    """
+
+    caller: str
+    states: tuple[State, ...] = ()
+    order_id: str = ""
+    customer_id: str = ""
+    merchant_id: str = ""
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    before: tuple[datetime, TransactionId] | None = None
+    limit: int = 50
+
+
+class Store(Protocol):
+    """Where transactions live. Every method raises StoreUnavailable when the database cannot be used.
+
+    A method that raises it may or may not have written; the caller re-reads.
+    """
+
+    async def commit(self, change: Change) -> CommitResult:
+        """The only way any state changes: compare-and-set on the row's version, all or nothing.
+
+        Writes the transaction, its steps, its new journal lines and its outbox rows. `keep_claim`
+        makes this process the claim's holder for the lease; otherwise the claim is given back.
+        """
+
+    async def get(self, transaction_id: TransactionId) -> Transaction | None:
+        """The transaction as it durably stands."""
+
+    async def find_by_key(self, caller: str, idempotency_key: str) -> Transaction | None:
+        """The transaction that was created with this key."""
+
+    async def list_payments(self, query: PaymentQuery) -> Sequence[Transaction]:
+        """A page, newest first by (created_at, id)."""
+
+    async def journal(
+        self, transaction_id: TransactionId, after: int, limit: int
+    ) -> Sequence[JournalEntry]:
+        """Journal lines with a sequence above `after`, oldest first."""
+
+    async def claim_due(self, limit: int) -> Sequence[Transaction]:
+        """Claims live transactions that are due and that nobody holds, for the lease.
+
+        One conditional update on the database's clock that bumps each version, so that whoever held
+        an expired claim changes nothing any more.
+        """
+
+    async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
+        """Unpublished events nobody else holds, oldest first, at most the first of each transaction."""
+
+    async def mark_published(self, events: Sequence[OutboxEvent]) -> None:
+        """These need not be published again."""
+
+    async def ping(self) -> None:
+        """Returns when the database answers."""

@@ -1,0 +1,34 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from kessai.payments.v1 import payments_pb2 as _payments_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PaymentSettled(_message.Message):
+    __slots__ = ("payment_id", "caller", "state", "flow", "amount", "merchant_id", "order_id", "customer_id", "failure", "settle_time")
+    PAYMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    MERCHANT_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
+    payment_id: str
+    caller: str
+    state: _payments_pb2.PaymentState
+    flow: str
+    amount: _payments_pb2.Money
+    merchant_id: str
+    order_id: str
+    customer_id: str
+    failure: _payments_pb2.Failure
+    settle_time: _timestamp_pb2.Timestamp
+    def __init__(self, payment_id: _Optional[str] = ..., caller: _Optional[str] = ..., state: _Optional[_Union[_payments_pb2.PaymentState, str]] = ..., flow: _Optional[str] = ..., amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ..., merchant_id: _Optional[str] = ..., order_id: _Optional[str] = ..., customer_id: _Optional[str] = ..., failure: _Optional[_Union[_payments_pb2.Failure, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
