@@ -1,6 +1,6 @@
 """What the engine needs from the world. Implementations live in `adapters/` and `fault_injection/`.
 
-Each contract has one conformance suite in `tests/contract/` that runs over all of its implementations.
+Each contract has one conformance suite in `tests/contract/` that runs over all implementations.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class PaymentQuery:
 
 
 class Store(Protocol):
-    """Where transactions live. Every method raises StoreUnavailable when the database cannot be used.
+    """Where transactions live. Every method raises StoreUnavailable when the database is down.
 
     A method that raises it may or may not have written; the caller re-reads.
     """
@@ -142,7 +142,7 @@ class Store(Protocol):
         """
 
     async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
-        """Unpublished events nobody else holds, oldest first, at most the first of each transaction."""
+        """Unpublished events nobody else holds, oldest first, only the first of a transaction."""
 
     async def mark_published(self, events: Sequence[OutboxEvent]) -> None:
         """These need not be published again."""

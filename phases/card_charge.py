@@ -1,7 +1,7 @@
 """Card charge: authorizes, captures or voids a card payment.
 
-A capture can still be refused (the authorization expired, the issuer changed its mind), so this phase is
-the pivot of every flow it is in.
+A capture can still be refused (the authorization expired, the issuer changed its mind), so this
+phase is the pivot of every flow it is in.
 """
 
 from __future__ import annotations

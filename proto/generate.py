@@ -104,8 +104,8 @@ def lint() -> int:
             descriptors,
         )
         command = str(buf) if buf.exists() else shutil.which("buf") or "buf"
-        config = str(HERE / "buf.yaml")
-        return subprocess.run([command, "lint", str(image), "--config", config]).returncode
+        arguments = [command, "lint", str(image), "--config", str(HERE / "buf.yaml")]
+        return subprocess.run(arguments, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every branch of the coordinator, without any I/O: `decide(transaction, flow, now) -> Action`.
 
-The driver performs the action, records what came back, and asks again. The rules that keep the money
-right (docs/architecture.md) are kept here:
+The driver performs the action, records what came back, and asks again. The rules that keep the
+money right (docs/architecture.md) are kept here:
 
 - a decision is an `Advance`, committed by the driver before anything that follows from it;
 - the pivot's Confirm leaves first and alone, and `settle` is committed before any other Confirm;

@@ -1,8 +1,9 @@
 """The error tree, by intent: the caller's mistake, or our bug.
 
 A participant's refusal and an unknown outcome are data (`outcome`), not errors, and so are the
-conflicts a database is expected to report (`ports.CommitResult`). The docstring of an error is what it
-means; `code` is stable and part of the API, and every message says what to do.
+conflicts a database is expected to report (`ports.CommitResult`). The docstring of an error is what
+it means; `code` is stable and part of the API, and every message says what to do. `facts` are
+machine-readable and go out as ErrorInfo metadata.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ class KessaiError(Exception):
 
     code = "INTERNAL"
 
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """Machine-readable facts, sent as ErrorInfo metadata."""
-        return {}
+    def __init__(self, message: str, **facts: str) -> None:
+        self.facts: Mapping[str, str] = facts
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,10 @@ class NotFound(CallerError):
     code = "PAYMENT_NOT_FOUND"
 
     def __init__(self, payment_id: str) -> None:
-        self.payment_id = payment_id
-        super().__init__(f"payment {payment_id} does not exist; check the ID and the credentials")
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"payment_id": self.payment_id}
+        super().__init__(
+            f"payment {payment_id} does not exist; check the ID and the credentials",
+            payment_id=payment_id,
+        )
 
 
 class KeyReused(CallerError):
@@ -65,16 +63,13 @@ class KeyReused(CallerError):
     code = "IDEMPOTENCY_KEY_REUSED"
 
     def __init__(self, payment_id: str, fields: Sequence[str]) -> None:
-        self.payment_id = payment_id
         self.fields = tuple(fields)
         super().__init__(
             f"the idempotency key belongs to payment {payment_id}, whose request differs in "
-            f"{', '.join(self.fields)}; send the same body, or a new key for a new payment"
+            f"{', '.join(fields)}; send the same body, or a new key for a new payment",
+            payment_id=payment_id,
+            fields=",".join(fields),
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"payment_id": self.payment_id, "fields": ",".join(self.fields)}
 
 
 class OrderHasPayment(CallerError):
@@ -83,15 +78,13 @@ class OrderHasPayment(CallerError):
     code = "ORDER_HAS_PAYMENT"
 
     def __init__(self, order_id: str, payment_id: str, state: str) -> None:
-        self.order_id, self.payment_id, self.state = order_id, payment_id, state
         super().__init__(
             f"order {order_id} already has payment {payment_id} in state {state}; wait for it, "
-            "cancel it, or ask with CANCEL_PREVIOUS"
+            "cancel it, or, while it is CREATED or RESERVED, ask with CANCEL_PREVIOUS",
+            order_id=order_id,
+            payment_id=payment_id,
+            state=state,
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"order_id": self.order_id, "payment_id": self.payment_id, "state": self.state}
 
 
 class WrongState(CallerError):
@@ -100,14 +93,12 @@ class WrongState(CallerError):
     code = "WRONG_STATE"
 
     def __init__(self, payment_id: str, state: str, operation: str, allowed: Sequence[str]) -> None:
-        self.payment_id, self.state = payment_id, state
         super().__init__(
-            f"payment {payment_id} is {state}; {operation} is possible only in {', '.join(allowed)}"
+            f"payment {payment_id} is {state}; "
+            f"{operation} is possible only in {' or '.join(allowed)}",
+            payment_id=payment_id,
+            state=state,
         )
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"payment_id": self.payment_id, "state": self.state}
 
 
 class LostTheRace(CallerError):
@@ -116,12 +107,9 @@ class LostTheRace(CallerError):
     code = "LOST_RACE"
 
     def __init__(self, payment_id: str) -> None:
-        self.payment_id = payment_id
-        super().__init__(f"payment {payment_id} kept changing meanwhile; repeat the call")
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"payment_id": self.payment_id}
+        super().__init__(
+            f"payment {payment_id} kept changing meanwhile; repeat the call", payment_id=payment_id
+        )
 
 
 class Overloaded(CallerError):
@@ -130,17 +118,31 @@ class Overloaded(CallerError):
     code = "TOO_MANY_IN_FLIGHT"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"more than {limit} calls are in flight; repeat the call in a moment")
+        super().__init__(
+            f"more than {limit} calls are in flight; repeat the call in a moment", limit=str(limit)
+        )
+
+
+class Unauthenticated(CallerError):
+    """The credentials are missing or unknown."""
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "send the caller's API key as metadata: authorization: Bearer KEY; "
+            "the key is missing or unknown"
+        )
 
 
 class StoreUnavailable(KessaiError):
-    """The database cannot be reached. Whether a write happened may be unknown; repeat the call."""
+    """The database cannot be used. Whether a write happened may be unknown; repeat the call."""
 
     code = "STORE_UNAVAILABLE"
 
     def __init__(self, detail: str = "") -> None:
         self.detail = detail
-        super().__init__("the database cannot be reached; repeat the call with the same key")
+        super().__init__("the database cannot be used; repeat the call with the same key")
 
 
 class PublishFailed(KessaiError):
@@ -165,4 +167,4 @@ class IllegalTransition(Bug):
     """An event that the state machine has no row for."""
 
     def __init__(self, *, state: str, event: str) -> None:
-        super().__init__(f"no transition {event} from {state}")
+        super().__init__(f"no transition {event} from {state}", state=state, event=event)

@@ -49,8 +49,8 @@ class Phase:
                        Try is answered
     retry              waits and time limits of its calls
     poll_s             how often a pending Try is queried, in seconds
-    park_s             how long a Confirm or Cancel that was refused for good rests before it is asked
-                       again, in seconds
+    park_s             how long a Confirm or Cancel that was refused for good rests before it is
+                       asked again, in seconds
     """
 
     name: str

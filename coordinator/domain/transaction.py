@@ -1,7 +1,7 @@
 """A transaction, its steps, its journal, and the pure functions that move it.
 
-Values are immutable. What the engine wants to make durable is one `Change`: the transaction before and
-after, with the journal lines and outbox rows that belong to the same commit.
+Values are immutable. What the engine wants to make durable is one `Change`: the transaction as it
+shall be, with the journal lines and outbox rows that belong to the same commit.
 """
 
 from __future__ import annotations

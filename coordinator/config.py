@@ -1,0 +1,129 @@
+"""The settings, and the only reader of the environment.
+
+Order of precedence: command-line flag, `KESSAI_…` environment variable, the TOML file named by
+`KESSAI_CONFIG`, default. A value that cannot be used is refused before anything starts, naming the
+setting.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from coordinator.domain.errors import ConfigurationError
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
+SEAL_KEY_BYTES = 32
+MAX_PORT = 65535
+
+
+def _address(value: str) -> str:
+    if not _ADDRESS.fullmatch(value) or int(value.rsplit(":", 1)[1]) > MAX_PORT:
+        raise ValueError("must be HOST:PORT")
+    return value
+
+
+def _seal_key(value: SecretStr) -> SecretStr:
+    try:
+        raw = base64.b64decode(value.get_secret_value(), validate=True)
+    except binascii.Error:
+        raw = b""
+    if len(raw) != SEAL_KEY_BYTES:
+        raise ValueError("must be 32 bytes in base64; `kessai keygen` makes one")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+SealKey = Annotated[SecretStr, AfterValidator(_seal_key)]
+KeyDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+CallerName = Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,64}$")]
+
+
+class Settings(BaseSettings):
+    """Everything `kessai serve` can be told. Secrets never show in `repr`."""
+
+    model_config = SettingsConfigDict(env_prefix="KESSAI_", extra="forbid", frozen=True)
+
+    database_url: SecretStr = Field(description="PostgreSQL URL of the coordinator's own database")
+    listen: Address = Field("127.0.0.1:7300", description="address of PaymentService")
+    participants: Mapping[str, Address] = Field(
+        description="address of each participant by its name, as JSON: "
+        '{"points": "HOST:PORT", "card": "HOST:PORT", "merchant": "HOST:PORT"}'
+    )
+    callers: Mapping[CallerName, KeyDigest] = Field(
+        description="SHA-256 (hex) of each caller's API key, as JSON: "
+        '{"shop": "…"}; `kessai keygen` makes keys',
+    )
+    seal_keys: tuple[SealKey, ...] = Field(
+        min_length=1,
+        description="keys that seal card tokens at rest, as a JSON list of 32 bytes in base64: "
+        "the first seals, all of them open",
+    )
+    nats_url: str = Field("", description="NATS server; without one, events wait in the outbox")
+    reflection: bool = Field(default=False, description="serve gRPC reflection")
+    log_format: Literal["json", "console"] = Field("json", description="form of the log on stderr")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="log level")
+    max_in_flight: int = Field(5000, ge=1, description="calls served at once, others are refused")
+    max_amount_minor: int = Field(
+        10_000_000_00, ge=1, description="largest payment, in minor units of its currency"
+    )
+    deadline_margin_s: float = Field(
+        0.1, ge=0, description="how long before the caller's deadline the answer leaves, in seconds"
+    )
+    patience_s: float = Field(
+        1.0, ge=0, description="waits up to this long keep a task; longer ones go to the table"
+    )
+    lease_s: float = Field(30.0, gt=0, description="how long a claim lasts, in seconds")
+    recover_interval_s: float = Field(1.0, gt=0, description="pause between recovery scans")
+    relay_interval_s: float = Field(0.2, gt=0, description="pause between outbox scans")
+    drain_s: float = Field(10.0, ge=0, description="how long a stopping server finishes its calls")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - signature of the base
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - signature of the base
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file."""
+        path = os.environ.get("KESSAI_CONFIG")  # noqa: TID251 - this module is the reader
+        file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        return (init_settings, env_settings, *file)
+
+
+def load(**flags: object) -> Settings:
+    """The settings; flags that are None were not given.
+
+    Raises ConfigurationError naming every setting at fault; secrets are not echoed.
+    """
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"KESSAI_{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"{problems} (see `kessai serve --help`)") from None
+    except ValueError as error:  # a file or a JSON value that cannot be parsed
+        raise ConfigurationError(f"{error} (see `kessai serve --help`)") from None
+
+
+def api_key_from_environment() -> str:
+    """The client's API key, from KESSAI_API_KEY; empty if there is none."""
+    return os.environ.get("KESSAI_API_KEY", "")  # noqa: TID251 - this module is the reader
