@@ -60,6 +60,16 @@ class Publisher(Protocol):
         """Returns once the broker has durably taken the event. Raises PublishFailed otherwise."""
 
 
+class Observer(Protocol):
+    """Sees what happens, for logs and metrics. It must be quick and must not raise."""
+
+    def committed(self, change: Change) -> None:
+        """This change is durable."""
+
+    def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
+        """Something failed that will be tried again, or that is our own bug."""
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """The change is durable."""

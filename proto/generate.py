@@ -63,8 +63,7 @@ def generate(into: Path) -> None:
         run_protoc([*out, *sources(), THIRD_PARTY], descriptors)
         run_protoc([f"--grpc_python_out={into}", *services], descriptors)
     for path in generated(into):
-        if path.suffix == ".py":
-            path.write_text(HEADER + path.read_text())
+        path.write_text(HEADER + path.read_text())
 
 
 def generated(root: Path) -> list[Path]:

@@ -135,6 +135,27 @@ class Unauthenticated(CallerError):
         )
 
 
+class DeadlineRequired(CallerError):
+    """The call has no deadline; nothing was written."""
+
+    code = "DEADLINE_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "set a deadline: the call waits for the payment, and answers shortly before the "
+            "deadline with the payment as it then stands"
+        )
+
+
+class DeadlineTooShort(CallerError):
+    """The call's deadline is over or too near to answer in time; nothing was written."""
+
+    code = "DEADLINE_TOO_SHORT"
+
+    def __init__(self, margin_s: float) -> None:
+        super().__init__(f"the deadline is less than {margin_s:g} s away; nothing was written")
+
+
 class StoreUnavailable(KessaiError):
     """The database cannot be used. Whether a write happened may be unknown; repeat the call."""
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from coordinator.domain.errors import ConfigurationError
 from coordinator.domain.phase import Phase, Role
+from coordinator.domain.retry import LONGEST_S
 
 
 class BadFlow(ConfigurationError):
@@ -119,6 +120,8 @@ def _rule_problems(row: FlowRow, known: list[Phase]) -> list[str]:
         problems.append("exactly one phase must give the money to the merchant")
     if any(not stage for stage in row.try_stages):
         problems.append("a try stage is empty")
-    if not 0 < row.try_budget_s <= row.reservation_s:
-        problems.append("try_budget_s must be above 0 and at most reservation_s")
+    if not 0 < row.try_budget_s <= row.reservation_s <= LONGEST_S:
+        problems.append(
+            f"try_budget_s must be above 0, at most reservation_s, and that at most {LONGEST_S}"
+        )
     return problems

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from coordinator.domain.retry import RetryPolicy
+from coordinator.domain.retry import LONGEST_S, RetryPolicy
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -71,5 +71,7 @@ class Phase:
             raise ValueError(
                 f"phase {self.name}: a participant goes with moving money, and only then"
             )
-        if self.poll_s <= 0 or self.park_s <= 0:
-            raise ValueError(f"phase {self.name}: poll_s and park_s must be above 0")
+        if not (0 < self.poll_s <= LONGEST_S and 0 < self.park_s <= LONGEST_S):
+            raise ValueError(
+                f"phase {self.name}: poll_s and park_s must be above 0 and at most {LONGEST_S}"
+            )

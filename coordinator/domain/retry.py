@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LONGEST_S = 30 * 86_400
+"""No wait that is configured may be longer, in seconds: NaN and infinity are refused with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -28,12 +31,12 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise ValueError("attempts must be at least 1")
-        if not 0 < self.base_s <= self.cap_s:
-            raise ValueError("base_s must be above 0 and at most cap_s")
+        if not 0 < self.base_s <= self.cap_s <= LONGEST_S:
+            raise ValueError(f"base_s must be above 0, at most cap_s, and that at most {LONGEST_S}")
         if not 0 <= self.jitter <= 1:
             raise ValueError("jitter must be in 0..1")
-        if self.timeout_s <= 0:
-            raise ValueError("timeout_s must be above 0")
+        if not 0 < self.timeout_s <= LONGEST_S:
+            raise ValueError(f"timeout_s must be above 0 and at most {LONGEST_S}")
 
     def delay_s(self, attempt: int, draw: float) -> float:
         """Seconds to wait after attempt number `attempt` (1, 2, …); `draw` is uniform in 0..1."""

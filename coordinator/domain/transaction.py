@@ -13,57 +13,40 @@ from enum import StrEnum
 
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId, event_id
-from coordinator.domain.machine import ANNOUNCED, INITIAL, LIVE, SETTLED, Event, State, fire
+from coordinator.domain.machine import ANNOUNCED, INITIAL, SETTLED, Event, State, fire
 from coordinator.domain.money import Money
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown, outcome_name
-from coordinator.domain.phase import Operation, Phase, Role
+from coordinator.domain.outcome import Outcome, Refused, Unknown, outcome_name
+from coordinator.domain.phase import Phase, Role
+from coordinator.domain.step import (
+    MAY_HOLD,
+    Attention,
+    Result,
+    Step,
+    StepStatus,
+    answered,
+    entered,
+    needs_attention,
+)
 
-
-class StepStatus(StrEnum):
-    """Where a step stands."""
-
-    UNTRIED = "UNTRIED"
-    """Nothing was asked of the participant."""
-    TRYING = "TRYING"
-    """A Try may have left; what became of it is not known."""
-    PENDING = "PENDING"
-    """The participant will decide later."""
-    HELD = "HELD"
-    """The participant holds its part."""
-    REFUSED = "REFUSED"
-    """The participant refused for good and holds nothing (for the pivot's Confirm: still holds)."""
-    CONFIRMED = "CONFIRMED"
-    """Final."""
-    CANCELLED = "CANCELLED"
-    """Undone, or never asked for."""
-
-
-MAY_HOLD = frozenset({StepStatus.TRYING, StepStatus.PENDING, StepStatus.HELD})
-"""A release has to cancel steps in these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One phase of one transaction.
-
-    source           the tender's source, or the merchant; empty for ANNOUNCES, and again once a
-                     secret is no longer needed
-    attempts         calls so far of the operation that the transaction's state asks for
-    next_attempt_at  not before this time
-    """
-
-    phase: str
-    position: int
-    status: StepStatus
-    amount: Money | None
-    source: str = field(default="", repr=False)
-    secret: bool = False
-    attempts: int = 0
-    next_attempt_at: datetime | None = None
-    last_error: str = ""
-    refusal_code: str = ""
-    refusal_reason: str = ""
-    reference: str = ""
+__all__ = [
+    "MAY_HOLD",
+    "Attention",
+    "Change",
+    "Draft",
+    "EntryKind",
+    "Failure",
+    "JournalEntry",
+    "OutboxEvent",
+    "Result",
+    "Step",
+    "StepStatus",
+    "Tender",
+    "Transaction",
+    "advance",
+    "as_recovered",
+    "open_transaction",
+    "record",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +56,6 @@ class Failure:
     code: str
     reason: str
     phase: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """Why a live transaction needs a person."""
-
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,16 +187,6 @@ class Draft:
         return Change(after, before.version, self.entries, self.events, keep_claim)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one call of one step came back with. `draw` (0..1) is the jitter of the next wait."""
-
-    phase: str
-    operation: Operation
-    outcome: Outcome
-    draw: float = 0.0
-
-
 def open_transaction(
     *,
     transaction_id: TransactionId,
@@ -236,8 +201,18 @@ def open_transaction(
     customer_id: str,
     now: datetime,
 ) -> Draft:
-    """A new transaction in its initial state, with the journal's first line."""
+    """A new transaction in its initial state, with the journal's first line.
+
+    Raises ValueError unless there is exactly one tender for each phase that takes money and they
+    add up to `amount`; whoever asks has checked that before and said it better.
+    """
     by_method = {tender.method: tender for tender in tenders}
+    if sorted(tender.method for tender in tenders) != sorted(p.name for p in flow.takers):
+        raise ValueError(f"flow {flow.name} takes one tender for each phase that takes money")
+    if {tender.amount.currency for tender in tenders} != {amount.currency} or amount.minor != sum(
+        tender.amount.minor for tender in tenders
+    ):
+        raise ValueError("the tenders do not add up to the amount")
     steps = tuple(
         _open_step(position, phase, by_method.get(phase.name), amount, merchant_id)
         for position, phase in enumerate(flow.phases)
@@ -273,9 +248,7 @@ def open_transaction(
 def _open_step(
     position: int, phase: Phase, tender: Tender | None, amount: Money, merchant_id: str
 ) -> Step:
-    if phase.role is Role.TAKES:
-        if tender is None:
-            raise ValueError(f"no tender for phase {phase.name}")
+    if tender is not None:
         return Step(
             phase.name,
             position,
@@ -317,8 +290,8 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         phase = flow.by_name[result.phase]
         index = next(i for i, step in enumerate(steps) if step.phase == result.phase)
         before = steps[index]
-        steps[index] = step = _answered(transaction.state, before, phase, result, now)
-        attention = _attention(transaction.state, step, phase, result.outcome) or attention
+        steps[index] = step = answered(transaction.state, before, phase, result, now)
+        attention = needs_attention(transaction.state, step, phase, result.outcome) or attention
         sequence += 1
         code, detail = _code_and_detail(result.outcome)
         entries.append(
@@ -339,75 +312,6 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         )
     moved = replace(transaction, steps=tuple(steps), sequence=sequence, attention=attention)
     return replace(draft, transaction=moved, entries=tuple(entries))
-
-
-_DONE = {
-    Operation.TRY: StepStatus.HELD,
-    Operation.QUERY: StepStatus.HELD,
-    Operation.CONFIRM: StepStatus.CONFIRMED,
-    Operation.CANCEL: StepStatus.CANCELLED,
-}
-
-
-def _answered(state: State, step: Step, phase: Phase, result: Result, now: datetime) -> Step:
-    attempts = step.attempts + 1
-    outcome, operation = result.outcome, result.operation
-    forgotten = "" if step.secret else step.source
-    if isinstance(outcome, Applied):
-        return replace(
-            step,
-            status=_DONE[operation],
-            source=forgotten,
-            attempts=attempts,
-            next_attempt_at=None,
-            last_error="",
-            reference=outcome.reference or step.reference,
-        )
-    if isinstance(outcome, Pending):
-        return replace(
-            step,
-            status=StepStatus.PENDING if state is State.CREATED else step.status,
-            source=forgotten if state is State.CREATED else step.source,
-            attempts=attempts,
-            next_attempt_at=now + timedelta(seconds=phase.poll_s),
-            last_error="",
-            reference=outcome.reference or step.reference,
-        )
-    if isinstance(outcome, Refused):
-        final = state is State.CREATED or (state is State.CAPTURING and phase.confirm_refusable)
-        return replace(
-            step,
-            status=StepStatus.REFUSED if final else step.status,
-            source=forgotten,
-            attempts=attempts,
-            next_attempt_at=None if final else now + timedelta(seconds=phase.park_s),
-            last_error=outcome.code,
-            refusal_code=outcome.code,
-            refusal_reason=outcome.reason,
-        )
-    return replace(
-        step,
-        status=StepStatus.TRYING if step.status is StepStatus.UNTRIED else step.status,
-        attempts=attempts,
-        next_attempt_at=now + timedelta(seconds=phase.retry.delay_s(attempts, result.draw)),
-        last_error=outcome.code,
-    )
-
-
-def _attention(state: State, step: Step, phase: Phase, outcome: Outcome) -> Attention | None:
-    if isinstance(outcome, Unknown) and outcome.suspicious:
-        return Attention(outcome.code, f"{phase.title}: {outcome.detail}")
-    if isinstance(outcome, Refused) and step.status is not StepStatus.REFUSED:
-        return Attention(
-            "REFUSED_AFTER_DECISION",
-            f"{phase.title} refused while {state}: {outcome.code} {outcome.reason}",
-        )
-    if isinstance(outcome, Unknown) and step.attempts >= phase.retry.attempts:
-        return Attention(
-            "TOO_MANY_ATTEMPTS",
-            f"{phase.title} did not answer {step.attempts} times while {state}: {outcome.code}",
-        )
-    return None
 
 
 def _code_and_detail(outcome: Outcome) -> tuple[str, str]:
@@ -441,7 +345,7 @@ def _advance_once(
         state=target,
         sequence=before.sequence + 1,
         steps=tuple(
-            _entered(before.state, target, step, flow.by_name[step.phase]) for step in before.steps
+            entered(before.state, target, step, flow.by_name[step.phase]) for step in before.steps
         ),
         failure=failure,
         attention=None if target in SETTLED else before.attention,
@@ -462,23 +366,6 @@ def _advance_once(
     if flow.announce is not None and target in ANNOUNCED:
         events += (_announcement(moved, now),)
     return Draft(moved, (*draft.entries, entry), events)
-
-
-def _entered(source: State, target: State, step: Step, phase: Phase) -> Step:
-    """The step as it is when the transaction moves from `source` to `target`."""
-    if phase.role is Role.ANNOUNCES:
-        return replace(step, status=StepStatus.CONFIRMED) if target in ANNOUNCED else step
-    if target is State.CANCELLING:
-        status = step.status
-        if status is StepStatus.UNTRIED:
-            status = StepStatus.CANCELLED
-        elif status is StepStatus.REFUSED and source is State.CAPTURING:
-            status = StepStatus.HELD  # the capture was refused; the authorization is still held
-        forgotten = "" if step.secret else step.source
-        return replace(step, status=status, source=forgotten, attempts=0, next_attempt_at=None)
-    if target in LIVE:
-        return replace(step, attempts=0, next_attempt_at=None)
-    return step
 
 
 def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:

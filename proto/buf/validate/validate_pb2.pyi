@@ -1,3 +1,5 @@
+# ruff: noqa
+# mypy: ignore-errors
 import datetime
 
 from google.protobuf import descriptor_pb2 as _descriptor_pb2

@@ -1,3 +1,5 @@
+# ruff: noqa
+# mypy: ignore-errors
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2

@@ -1,3 +1,5 @@
+# ruff: noqa
+# mypy: ignore-errors
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2

@@ -1,0 +1,193 @@
+"""The only place that wires things together. Importing it does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import uvloop
+
+from adapters.nats import NatsPublisher
+from adapters.participant_grpc import GrpcParticipant
+from adapters.postgres.store import PostgresStore
+from adapters.sealing import Sealer
+from adapters.system import SystemClock, SystemIds, SystemRandomness
+from coordinator.config import Settings
+from coordinator.domain.errors import ConfigurationError
+from coordinator.domain.flow import Flow
+from coordinator.engine.accept import Accept
+from coordinator.engine.cancel import Cancel
+from coordinator.engine.drive import Driver
+from coordinator.engine.periodic import Periodic
+from coordinator.engine.recover import Recover
+from coordinator.engine.relay import Relay
+from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Randomness, Store
+from coordinator.rpc.gate import Gate
+from coordinator.rpc.payments import PaymentServicer
+from coordinator.rpc.server import Server
+from coordinator.telemetry import LogObserver, configure_logs
+from phases.flows import FLOW_ROWS, bind_flows
+from phases.registry import PHASES
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the engine needs from outside: an implementation for every port."""
+
+    store: Store
+    participants: Mapping[str, Participant]
+    publisher: Publisher | None
+    clock: Clock
+    ids: Ids
+    randomness: Randomness
+    observer: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """The use cases over one world."""
+
+    driver: Driver
+    accept: Accept
+    cancel: Cancel
+    services: tuple[Periodic, ...]
+    servicer: PaymentServicer
+
+
+def assemble(
+    world: World, settings: Settings, *, flows: Mapping[str, Flow], owner: str
+) -> Coordinator:
+    """The use cases, the background services and the servicer. `owner` names this process."""
+    driver = Driver(
+        store=world.store,
+        participants=world.participants,
+        flows=flows,
+        clock=world.clock,
+        randomness=world.randomness,
+        observer=world.observer,
+        owner=owner,
+        patience_s=settings.patience_s,
+    )
+    cancel = Cancel(
+        store=world.store, driver=driver, flows=flows, clock=world.clock, observer=world.observer
+    )
+    accept = Accept(
+        store=world.store,
+        driver=driver,
+        cancel=cancel,
+        flows=flows,
+        clock=world.clock,
+        ids=world.ids,
+        observer=world.observer,
+        max_amount_minor=settings.max_amount_minor,
+    )
+    gate = Gate(
+        callers={digest: name for name, digest in settings.callers.items()},
+        max_in_flight=settings.max_in_flight,
+        deadline_margin_s=settings.deadline_margin_s,
+        observer=world.observer,
+    )
+    servicer = PaymentServicer(
+        gate=gate, accept=accept, cancel=cancel, store=world.store, updates=driver.updates
+    )
+    return Coordinator(driver, accept, cancel, _services(world, settings, driver), servicer)
+
+
+def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodic, ...]:
+    recover = Recover(store=world.store, driver=driver, max_in_flight=settings.max_in_flight)
+    services = [("recover", recover.run_once, settings.recover_interval_s)]
+    if world.publisher is not None:
+        relay = Relay(store=world.store, publisher=world.publisher, observer=world.observer)
+        services.append(("relay", relay.run_once, settings.relay_interval_s))
+    return tuple(
+        Periodic(name, run, interval_s=interval_s, clock=world.clock, observer=world.observer)
+        for name, run, interval_s in services
+    )
+
+
+def checked_flows(settings: Settings) -> Mapping[str, Flow]:
+    """Every flow, bound. Raises BadFlow, or ConfigurationError for a participant without address."""
+    flows = bind_flows(FLOW_ROWS, PHASES)
+    needed = {phase.participant for flow in flows.values() for phase in flow.called}
+    missing = sorted(needed - settings.participants.keys())
+    if missing:
+        raise ConfigurationError(
+            f"KESSAI_PARTICIPANTS: no address for {', '.join(missing)}, which the flows need"
+        )
+    return flows
+
+
+def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. `on_ready` is told the address.
+
+    Raises ConfigurationError or BadFlow before anything is served.
+    """
+    configure_logs(settings.log_format, settings.log_level)
+    flows = checked_flows(settings)
+    uvloop.run(_serve(settings, flows, on_ready or (lambda _address: None)))
+
+
+async def _serve(
+    settings: Settings, flows: Mapping[str, Flow], on_ready: Callable[[str], None]
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    ids = SystemIds()
+    owner = f"{socket.gethostname()}/{os.getpid()}/{ids.transaction_id()}"
+    async with AsyncExitStack() as stack:
+        world = await _open_world(settings, ids, owner, stack)
+        coordinator = assemble(world, settings, flows=flows, owner=owner)
+        server = Server(
+            coordinator.servicer,
+            listen=settings.listen,
+            max_in_flight=settings.max_in_flight,
+            reflect=settings.reflection,
+        )
+        background = [asyncio.create_task(service.run()) for service in coordinator.services]
+        await server.start()
+        on_ready(server.address)
+        await stopping.wait()
+        await server.stop(settings.drain_s)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await coordinator.driver.drain(settings.drain_s)
+
+
+async def _open_world(settings: Settings, ids: Ids, owner: str, stack: AsyncExitStack) -> World:
+    """Connects everything; what is opened here is closed by `stack`, in reverse order."""
+    sealer = Sealer([base64.b64decode(key.get_secret_value()) for key in settings.seal_keys])
+    store = PostgresStore(
+        settings.database_url.get_secret_value(),
+        owner=owner,
+        sealer=sealer,
+        lease_s=settings.lease_s,
+    )
+    stack.push_async_callback(store.close)
+    await store.start()
+    participants = {}
+    for name, address in settings.participants.items():
+        participants[name] = participant = GrpcParticipant(address)
+        stack.push_async_callback(participant.close)
+    publisher = None
+    if settings.nats_url:
+        publisher = NatsPublisher(settings.nats_url)
+        stack.push_async_callback(publisher.close)
+        await publisher.start()
+    return World(
+        store=store,
+        participants=participants,
+        publisher=publisher,
+        clock=SystemClock(),
+        ids=ids,
+        randomness=SystemRandomness(),
+        observer=LogObserver(),
+    )

@@ -1,0 +1,169 @@
+"""One step of a transaction, and the pure functions that move it.
+
+What an outcome does to a step depends on the transaction's state alone: a refusal is final before
+the decision and at the pivot, and rests (`park_s`) everywhere else; Unknown is always asked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from coordinator.domain.machine import ANNOUNCED, LIVE, State
+from coordinator.domain.money import Money
+from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.phase import Operation, Phase, Role
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    UNTRIED = "UNTRIED"
+    """Nothing was asked of the participant."""
+    TRYING = "TRYING"
+    """A Try may have left; what became of it is not known."""
+    PENDING = "PENDING"
+    """The participant will decide later."""
+    HELD = "HELD"
+    """The participant holds its part."""
+    REFUSED = "REFUSED"
+    """The participant refused for good and holds nothing (for the pivot's Confirm: still holds)."""
+    CONFIRMED = "CONFIRMED"
+    """Final."""
+    CANCELLED = "CANCELLED"
+    """Undone, or never asked for."""
+
+
+MAY_HOLD = frozenset({StepStatus.TRYING, StepStatus.PENDING, StepStatus.HELD})
+"""A release has to cancel steps in these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One phase of one transaction.
+
+    source           the tender's source, or the merchant; empty for ANNOUNCES, and again once a
+                     secret is no longer needed
+    attempts         calls so far of the operation that the transaction's state asks for
+    next_attempt_at  not before this time
+    """
+
+    phase: str
+    position: int
+    status: StepStatus
+    amount: Money | None
+    source: str = field(default="", repr=False)
+    secret: bool = False
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_error: str = ""
+    refusal_code: str = ""
+    refusal_reason: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Why a live transaction needs a person."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one call of one step came back with. `draw` (0..1) is the jitter of the next wait."""
+
+    phase: str
+    operation: Operation
+    outcome: Outcome
+    draw: float = 0.0
+
+
+_DONE = {
+    Operation.TRY: StepStatus.HELD,
+    Operation.QUERY: StepStatus.HELD,
+    Operation.CONFIRM: StepStatus.CONFIRMED,
+    Operation.CANCEL: StepStatus.CANCELLED,
+}
+
+
+def answered(state: State, step: Step, phase: Phase, result: Result, now: datetime) -> Step:
+    """The step after a call of it came back while the transaction was in `state`."""
+    attempts = step.attempts + 1
+    outcome, operation = result.outcome, result.operation
+    forgotten = "" if step.secret else step.source
+    if isinstance(outcome, Applied):
+        return replace(
+            step,
+            status=_DONE[operation],
+            source=forgotten,
+            attempts=attempts,
+            next_attempt_at=None,
+            last_error="",
+            reference=outcome.reference or step.reference,
+        )
+    if isinstance(outcome, Pending):
+        return replace(
+            step,
+            status=StepStatus.PENDING if state is State.CREATED else step.status,
+            source=forgotten if state is State.CREATED else step.source,
+            attempts=attempts,
+            next_attempt_at=now + timedelta(seconds=phase.poll_s),
+            last_error="",
+            reference=outcome.reference or step.reference,
+        )
+    if isinstance(outcome, Refused):
+        final = state is State.CREATED or (state is State.CAPTURING and phase.confirm_refusable)
+        return replace(
+            step,
+            status=StepStatus.REFUSED if final else step.status,
+            source=forgotten,
+            attempts=attempts,
+            next_attempt_at=None if final else now + timedelta(seconds=phase.park_s),
+            last_error=outcome.code,
+            refusal_code=outcome.code,
+            refusal_reason=outcome.reason,
+        )
+    return replace(
+        step,
+        status=StepStatus.TRYING if step.status is StepStatus.UNTRIED else step.status,
+        attempts=attempts,
+        next_attempt_at=now + timedelta(seconds=phase.retry.delay_s(attempts, result.draw)),
+        last_error=outcome.code,
+    )
+
+
+def needs_attention(state: State, step: Step, phase: Phase, outcome: Outcome) -> Attention | None:
+    """Why `outcome`, which left `step` as it is now, needs a person; None when it does not."""
+    if isinstance(outcome, Unknown) and outcome.suspicious:
+        return Attention(outcome.code, f"{phase.title}: {outcome.detail}")
+    if isinstance(outcome, Refused) and step.status is not StepStatus.REFUSED:
+        return Attention(
+            "REFUSED_AFTER_DECISION",
+            f"{phase.title} refused while {state}: {outcome.code} {outcome.reason}",
+        )
+    if isinstance(outcome, Unknown) and step.attempts >= phase.retry.attempts:
+        return Attention(
+            "TOO_MANY_ATTEMPTS",
+            f"{phase.title} did not answer {step.attempts} times while {state}: {outcome.code}",
+        )
+    return None
+
+
+def entered(source: State, target: State, step: Step, phase: Phase) -> Step:
+    """The step as it is when the transaction moves from `source` to `target`."""
+    if phase.role is Role.ANNOUNCES:
+        return replace(step, status=StepStatus.CONFIRMED) if target in ANNOUNCED else step
+    if target is State.CANCELLING:
+        status = step.status
+        if status is StepStatus.UNTRIED:
+            status = StepStatus.CANCELLED
+        elif status is StepStatus.REFUSED and source is State.CAPTURING:
+            status = StepStatus.HELD  # the capture was refused; the authorization is still held
+        forgotten = "" if step.secret else step.source
+        return replace(step, status=status, source=forgotten, attempts=0, next_attempt_at=None)
+    if target in LIVE:
+        return replace(step, attempts=0, next_attempt_at=None)
+    return step

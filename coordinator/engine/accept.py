@@ -1,0 +1,235 @@
+"""Accepts a payment: checks it, makes it durable once, and hands it to the driver.
+
+Nothing is sent to a participant before the request, its fingerprint and its transaction ID are
+committed. A repeated key finds the payment it made; an order has one payment that is live or paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+
+from coordinator.domain.errors import (
+    InvalidRequest,
+    KeyReused,
+    LostTheRace,
+    NotFound,
+    OrderHasPayment,
+    Violation,
+    WrongState,
+)
+from coordinator.domain.flow import Flow
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.money import Money
+from coordinator.domain.transaction import Failure, Tender, Transaction, open_transaction
+from coordinator.engine.cancel import Cancel
+from coordinator.engine.drive import Driver, is_same_write
+from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, Observer, OrderTaken, Store
+
+RACES = 8
+"""How often a payment is tried again after it lost a race for its order."""
+
+
+class OrderConflict(StrEnum):
+    """What to do when the order already has a payment that is live or paid."""
+
+    REJECT = "REJECT"
+    CANCEL_PREVIOUS = "CANCEL_PREVIOUS"
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayment:
+    """What a caller asks for. Empty strings mean "not given"."""
+
+    caller: str
+    idempotency_key: str = field(repr=False)
+    flow: str
+    amount: Money
+    tenders: tuple[Tender, ...]
+    merchant_id: str
+    order_id: str = ""
+    order_conflict: OrderConflict = OrderConflict.REJECT
+    customer_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The payment, durable; `replayed` when the key had made it before."""
+
+    transaction: Transaction
+    replayed: bool
+
+
+class Accept:
+    """The use case. `max_amount_minor` is the largest payment, in minor units."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        driver: Driver,
+        cancel: Cancel,
+        flows: Mapping[str, Flow],
+        clock: Clock,
+        ids: Ids,
+        observer: Observer,
+        max_amount_minor: int,
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._cancel = cancel
+        self._flows = flows
+        self._clock = clock
+        self._ids = ids
+        self._observer = observer
+        self._max_amount_minor = max_amount_minor
+
+    async def __call__(self, new: NewPayment, wait_s: float) -> Accepted:
+        """Accepts `new`. With CANCEL_PREVIOUS, waits at most `wait_s` for the earlier one's end.
+
+        Raises InvalidRequest, KeyReused, OrderHasPayment, LostTheRace, StoreUnavailable.
+        """
+        flow = self._check(new)
+        request = fingerprint(new, flow)
+        for _ in range(RACES):
+            change = open_transaction(
+                transaction_id=self._ids.transaction_id(),
+                caller=new.caller,
+                idempotency_key=new.idempotency_key,
+                request=request,
+                flow=flow,
+                amount=new.amount,
+                tenders=new.tenders,
+                merchant_id=new.merchant_id,
+                order_id=new.order_id,
+                customer_id=new.customer_id,
+                now=self._clock.now(),
+            ).change(now=(now := self._clock.now()), due_at=now, keep_claim=True)
+            match await self._store.commit(change):
+                case Committed(transaction):
+                    self._observer.committed(change)
+                    self._driver.start(transaction)
+                    return Accepted(transaction, replayed=False)
+                case KeyTaken(existing):
+                    return await self._replay(existing, request)
+                case OrderTaken(existing):
+                    await self._free_order(new, existing, wait_s)
+                case LostRace():
+                    row = await self._store.get(change.after.id)
+                    assert row is not None, "a row that lost a race exists"
+                    assert is_same_write(row, change), "transaction IDs are unique"
+                    self._driver.start(row)
+                    return Accepted(row, replayed=False)
+        raise LostTheRace(new.order_id)
+
+    async def _replay(self, existing: TransactionId, request: Mapping[str, str]) -> Accepted:
+        transaction = await self._store.get(existing)
+        if transaction is None:
+            raise NotFound(existing)
+        before = transaction.request
+        differing = sorted(
+            name for name in before.keys() | request.keys() if before.get(name) != request.get(name)
+        )
+        if differing:
+            raise KeyReused(existing, differing)
+        return Accepted(transaction, replayed=True)
+
+    async def _free_order(self, new: NewPayment, existing: TransactionId, wait_s: float) -> None:
+        """Cancels the order's earlier payment, or raises OrderHasPayment."""
+        previous = await self._store.get(existing)
+        if previous is None:
+            return
+        if new.order_conflict is OrderConflict.REJECT:
+            raise OrderHasPayment(new.order_id, existing, previous.state)
+        reason = Failure("ORDER_SUPERSEDED", "the order is being paid by a newer payment")
+        try:
+            cancelled = await self._cancel(new.caller, existing, reason)
+        except WrongState as error:
+            raise OrderHasPayment(new.order_id, existing, error.facts["state"]) from error
+        # What the earlier payment held is wanted back before the new one asks for it; should that
+        # take too long, the order is free all the same, since a cancelled payment is never paid.
+        await self._driver.updates.settled(cancelled, wait_s)
+
+    def _check(self, new: NewPayment) -> Flow:
+        violations = []
+        flow = self._flows.get(new.flow)
+        if flow is None:
+            known = ", ".join(sorted(self._flows))
+            violations.append(Violation("flow", "UNKNOWN_FLOW", f"must be one of {known}"))
+        if new.amount.minor > self._max_amount_minor:
+            limit = f"must be at most {self._max_amount_minor} minor units"
+            violations.append(Violation("amount.minor_units", "AMOUNT_OVER_LIMIT", limit))
+        violations += _tender_violations(new, flow)
+        if violations or flow is None:
+            raise InvalidRequest(violations)
+        return flow
+
+
+def _tender_violations(new: NewPayment, flow: Flow | None) -> list[Violation]:
+    violations = []
+    wanted = {phase.name for phase in flow.takers} if flow else {t.method for t in new.tenders}
+    seen: set[str] = set()
+    for index, tender in enumerate(new.tenders):
+        where = f"tenders[{index}]"
+        if tender.method not in wanted:
+            text = f"the flow takes {', '.join(sorted(wanted))}"
+            violations.append(Violation(f"{where}.method", "UNKNOWN_METHOD", text))
+        elif tender.method in seen:
+            text = "each method may be used once"
+            violations.append(Violation(f"{where}.method", "DUPLICATE_METHOD", text))
+        seen.add(tender.method)
+        if tender.amount.currency != new.amount.currency:
+            text = f"must be {new.amount.currency}, the payment's currency"
+            violations.append(Violation(f"{where}.amount.currency_code", "MIXED_CURRENCIES", text))
+        if looks_like_card_number(tender.source):
+            text = "is a card number; send a token from the card processor, never the number"
+            violations.append(Violation(f"{where}.source", "CARD_NUMBER", text))
+    missing = sorted(wanted - seen)
+    if missing:
+        text = f"the flow also needs a tender by {', '.join(missing)}"
+        violations.append(Violation("tenders", "MISSING_TENDER", text))
+    total = sum(tender.amount.minor for tender in new.tenders)
+    if total != new.amount.minor:
+        text = f"add up to {total} minor units, but the amount is {new.amount.minor}"
+        violations.append(Violation("tenders", "TENDERS_DO_NOT_ADD_UP", text))
+    return violations
+
+
+_CARD_DIGITS = range(12, 20)
+
+
+def looks_like_card_number(text: str) -> bool:
+    """Whether the digits of `text` are a card number: 12 to 19 of them, with a valid check digit.
+
+    Source: ISO/IEC 7812-1 (Luhn).
+    """
+    bare = text.replace("-", "").replace(".", "").replace("_", "").replace("/", "")
+    if not (bare.isascii() and bare.isdigit() and len(bare) in _CARD_DIGITS):
+        return False
+    doubled = (int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(bare)))
+    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0  # noqa: PLR2004
+
+
+def fingerprint(new: NewPayment, flow: Flow) -> dict[str, str]:
+    """The body by field path, as a repeat is compared with it. Secrets only as salted digests."""
+    secret = {phase.name for phase in flow.takers if phase.secret_source}
+    body = {
+        "flow": new.flow,
+        "amount.minor_units": str(new.amount.minor),
+        "amount.currency_code": new.amount.currency,
+        "merchant_id": new.merchant_id,
+        "order_id": new.order_id,
+        "order_conflict": new.order_conflict.value,
+        "customer_id": new.customer_id,
+    }
+    for index, tender in enumerate(new.tenders):
+        source = tender.source
+        if tender.method in secret:
+            salted = f"{new.caller}\0{new.idempotency_key}\0{source}"
+            source = "sha256:" + sha256(salted.encode()).hexdigest()
+        body[f"tenders[{index}].method"] = tender.method
+        body[f"tenders[{index}].source"] = source
+        body[f"tenders[{index}].amount.minor_units"] = str(tender.amount.minor)
+    return body

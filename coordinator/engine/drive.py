@@ -1,0 +1,247 @@
+"""Drives a transaction to its end: decide, perform, record, commit, again.
+
+The driver has the I/O and none of the branches; those are in `domain.decide`. Each transaction is
+driven by at most one task of this process, which does not belong to the caller and outlives it.
+Whether another process drives it too does not matter for safety: every commit is a
+compare-and-set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from coordinator.domain.decide import Advance, Call, Perform, Rest, Wait, decide
+from coordinator.domain.errors import StoreUnavailable
+from coordinator.domain.flow import Flow
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.outcome import Outcome, Refused, Unknown
+from coordinator.domain.phase import Operation
+from coordinator.domain.transaction import (
+    Change,
+    Draft,
+    Result,
+    Transaction,
+    advance,
+    as_recovered,
+    record,
+)
+from coordinator.engine.updates import Updates
+from coordinator.ports import (
+    Clock,
+    Committed,
+    LostRace,
+    Observer,
+    Participant,
+    Randomness,
+    Store,
+)
+
+OUTAGE_BASE_S = 0.1
+OUTAGE_CAP_S = 5.0
+"""Waits between two tries to reach the database, in seconds."""
+
+
+class Driver:
+    """Runs one task for each transaction that this process drives.
+
+    `patience_s`: waits up to this long keep the task; longer ones give the transaction back to the
+    table with a due time. `owner` is this process's name in claims.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        participants: Mapping[str, Participant],
+        flows: Mapping[str, Flow],
+        clock: Clock,
+        randomness: Randomness,
+        observer: Observer,
+        owner: str,
+        patience_s: float,
+    ) -> None:
+        self._store = store
+        self._participants = participants
+        self._flows = flows
+        self._clock = clock
+        self._randomness = randomness
+        self._observer = observer
+        self._owner = owner
+        self._patience = timedelta(seconds=patience_s)
+        self._tasks: dict[TransactionId, asyncio.Task[None]] = {}
+        self.updates = Updates(store, clock, self.is_driving)
+
+    def is_driving(self, transaction_id: TransactionId) -> bool:
+        """Whether a task of this process drives it now."""
+        return transaction_id in self._tasks
+
+    @property
+    def in_flight(self) -> int:
+        """How many transactions this process drives now."""
+        return len(self._tasks)
+
+    def start(self, transaction: Transaction) -> None:
+        """Drives `transaction`, unless a task already does."""
+        if transaction.id not in self._tasks and not transaction.settled:
+            self._spawn(transaction)
+
+    def restart(self, transaction: Transaction) -> None:
+        """Drives `transaction` from where it stands now; what ran for it before is dropped.
+
+        For a change that was committed beside the running task: its calls no longer matter.
+        """
+        running = self._tasks.pop(transaction.id, None)
+        if running is not None:
+            running.cancel()
+        self.start(transaction)
+
+    async def drain(self, seconds: float) -> None:
+        """Lets the running tasks finish for so long, then drops them; recovery takes them up."""
+        tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, transaction: Transaction) -> None:
+        task = asyncio.create_task(self._run(transaction))
+        self._tasks[transaction.id] = task
+        task.add_done_callback(lambda done: self._ended(transaction.id, done))
+
+    def _ended(self, transaction_id: TransactionId, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(transaction_id) is task:
+            del self._tasks[transaction_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Our own bug. The transaction stays where it durably stands and becomes due again.
+            self._observer.troubled("drive", error, transaction_id)
+
+    async def _run(self, transaction: Transaction) -> None:
+        draft: Draft | None = Draft(transaction)
+        flow = self._flows[transaction.flow]
+        while draft is not None:
+            now = self._clock.now()
+            match decide(draft.transaction, flow, now):
+                case Perform(calls):
+                    results = await self._perform(draft.transaction, calls)
+                    draft = record(draft, flow, results, self._clock.now())
+                case Advance(events, failure):
+                    draft = await self._commit(advance(draft, flow, events, now, failure))
+                case Wait(until) if until - now <= self._patience:
+                    await self._clock.sleep((until - now).total_seconds())
+                case Wait(until):
+                    await self._defer(draft, until)
+                    return
+                case Rest():
+                    return
+
+    async def _perform(self, transaction: Transaction, calls: Sequence[Call]) -> list[Result]:
+        """The results of all calls, in their order.
+
+        Once a Try is refused the others are not waited for: the payment is going to be released,
+        and the payer is told at once. They were sent, so they count as unknown.
+        """
+        if len(calls) == 1:
+            return [await self._call(transaction, calls[0])]
+        tasks = [asyncio.create_task(self._call(transaction, call)) for call in calls]
+        try:
+            pending: set[asyncio.Task[Result]] = set(tasks)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if any(_refused_try(task.result()) for task in done):
+                    break
+            return [
+                _abandoned(call) if task in pending else task.result()
+                for task, call in zip(tasks, calls, strict=True)
+            ]
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _call(self, transaction: Transaction, call: Call) -> Result:
+        participant = self._participants[call.phase.participant]
+        outcome: Outcome
+        try:
+            outcome = await participant.perform(transaction.id, call, transaction.reserved_until)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, money may have moved
+            self._observer.troubled(f"adapter {call.phase.participant}", error, transaction.id)
+            outcome = Unknown("ADAPTER_ERROR", type(error).__name__)
+        return Result(call.phase.name, call.operation, outcome, self._randomness.draw())
+
+    async def _commit(self, draft: Draft) -> Draft | None:
+        """The draft to go on from, or None when somebody else drives the transaction."""
+        now = self._clock.now()
+        committed = await self._write(
+            draft.change(now=now, due_at=_due(draft, now), keep_claim=True)
+        )
+        return None if committed is None else Draft(committed)
+
+    async def _defer(self, draft: Draft, until: datetime) -> None:
+        now = self._clock.now()
+        await self._write(draft.change(now=now, due_at=until, keep_claim=False))
+
+    async def _write(self, change: Change) -> Transaction | None:
+        """Commits; waits out an outage of the database without forgetting what was learned."""
+        wait_s = OUTAGE_BASE_S
+        while True:
+            try:
+                result = await self._store.commit(change)
+                break
+            except StoreUnavailable as error:
+                self._observer.troubled("commit", error, change.after.id)
+                await self._clock.sleep(wait_s)
+                wait_s = min(OUTAGE_CAP_S, wait_s * 2)
+        if isinstance(result, Committed):
+            self._observer.committed(change)
+            self.updates.publish(result.transaction)
+            return result.transaction
+        assert isinstance(result, LostRace), "only a new transaction can meet a taken key"
+        return await self._after_lost_race(change)
+
+    async def _after_lost_race(self, change: Change) -> Transaction | None:
+        """Re-reads. Goes on where the row stands, unless another process holds it."""
+        fresh = await self._reread(change.after.id)
+        if fresh is None:
+            return None
+        self.updates.publish(fresh)
+        if is_same_write(fresh, change):
+            self._observer.committed(change)
+            return fresh
+        return as_recovered(fresh) if fresh.claimed_by in {"", self._owner} else None
+
+    async def _reread(self, transaction_id: TransactionId) -> Transaction | None:
+        wait_s = OUTAGE_BASE_S
+        while True:
+            try:
+                return await self._store.get(transaction_id)
+            except StoreUnavailable as error:
+                self._observer.troubled("read", error, transaction_id)
+                await self._clock.sleep(wait_s)
+                wait_s = min(OUTAGE_CAP_S, wait_s * 2)
+
+
+def is_same_write(row: Transaction, change: Change) -> bool:
+    """Whether `row` is what `change` wrote: an answer to a commit may be lost after it was done."""
+    after = change.after
+    return (row.version, row.sequence, row.state, row.updated_at) == (
+        after.version,
+        after.sequence,
+        after.state,
+        after.updated_at,
+    )
+
+
+def _due(draft: Draft, now: datetime) -> datetime | None:
+    return None if draft.transaction.settled else now
+
+
+def _refused_try(result: Result) -> bool:
+    return result.operation is Operation.TRY and isinstance(result.outcome, Refused)
+
+
+def _abandoned(call: Call) -> Result:
+    return Result(
+        call.phase.name, call.operation, Unknown("ABANDONED", "another step was refused first")
+    )

@@ -1,0 +1,101 @@
+"""Tells those who wait in this process what was committed, and lets them wait for it.
+
+A payment that another process drives is not announced here; it is read again every `POLL_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.transaction import Transaction
+from coordinator.ports import Clock, Store
+
+POLL_S = 0.25
+"""How often a payment that is driven elsewhere is read again, in seconds."""
+
+
+class _Subscription:
+    """One waiter's view: the newest version it was told of."""
+
+    __slots__ = ("latest", "woken")
+
+    def __init__(self) -> None:
+        self.latest: Transaction | None = None
+        self.woken = asyncio.Event()
+
+    def tell(self, transaction: Transaction) -> None:
+        if self.latest is None or transaction.version > self.latest.version:
+            self.latest = transaction
+            self.woken.set()
+
+
+class Updates:
+    """Committed changes by transaction.
+
+    `driven_here` tells whether this process drives a transaction, so that it need not be polled.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, driven_here: Callable[[TransactionId], bool]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._driven_here = driven_here
+        self._waiting: dict[TransactionId, list[_Subscription]] = {}
+
+    def publish(self, transaction: Transaction) -> None:
+        """Wakes whoever waits for this transaction."""
+        for subscription in self._waiting.get(transaction.id, ()):
+            subscription.tell(transaction)
+
+    async def settled(self, transaction: Transaction, wait_s: float) -> Transaction:
+        """The transaction once it is settled, or as it durably stands after `wait_s` seconds."""
+        latest = transaction
+        if latest.settled:
+            return latest
+        try:
+            async with asyncio.timeout(max(wait_s, 0.0)), aclosing(self.follow(latest)) as changes:
+                async for change in changes:
+                    latest = change
+        except TimeoutError:
+            pass
+        return latest
+
+    async def follow(self, transaction: Transaction) -> AsyncGenerator[Transaction]:
+        """The transaction as given, then after every change that is seen, until it is settled.
+
+        Versions only grow. Close the iterator (or finish it) to stop waiting.
+        """
+        subscription = _Subscription()
+        waiting = self._waiting.setdefault(transaction.id, [])
+        waiting.append(subscription)
+        latest = transaction
+        try:
+            # Whatever was committed before the subscription stood is read here.
+            if not transaction.settled and not self._driven_here(transaction.id):
+                latest = await self._reread(transaction)
+            yield latest
+            while not latest.settled:
+                newer = await self._next(subscription, latest)
+                if newer.version > latest.version:
+                    latest = newer
+                    yield latest
+        finally:
+            waiting.remove(subscription)
+            if not waiting:
+                self._waiting.pop(transaction.id, None)
+
+    async def _next(self, subscription: _Subscription, latest: Transaction) -> Transaction:
+        try:
+            async with asyncio.timeout(None if self._driven_here(latest.id) else POLL_S):
+                await subscription.woken.wait()
+        except TimeoutError:
+            return await self._reread(latest)
+        subscription.woken.clear()
+        return subscription.latest or latest
+
+    async def _reread(self, latest: Transaction) -> Transaction:
+        return await self._store.get(latest.id) or latest

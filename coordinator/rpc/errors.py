@@ -1,0 +1,91 @@
+"""The one table from our errors to gRPC statuses, and their rendering as `google.rpc.Status`.
+
+Every error carries ErrorInfo (domain "kessai", a stable reason, facts). Bad requests also carry
+BadRequest with one violation a field; whatever may simply be repeated carries RetryInfo.
+UNAVAILABLE is the only status a client may retry blindly.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from coordinator.domain import errors
+
+DOMAIN = "kessai"
+RETRY_AFTER_S = 1
+
+STATUS: dict[type[errors.KessaiError], grpc.StatusCode] = {
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.DeadlineRequired: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.DeadlineTooShort: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.KeyReused: grpc.StatusCode.ALREADY_EXISTS,
+    errors.OrderHasPayment: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.LostTheRace: grpc.StatusCode.ABORTED,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+}
+REPEATABLE = frozenset(
+    {
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+    }
+)
+INTERNAL_MESSAGE = "an internal error; the payment stands where it durably stood, read it again"
+
+
+def status_of(error: BaseException) -> Status:
+    """The `google.rpc.Status` of any error; one that is not in the table is INTERNAL."""
+    code = STATUS.get(type(error), grpc.StatusCode.INTERNAL)  # type: ignore[arg-type]
+    if code is grpc.StatusCode.INTERNAL or not isinstance(error, errors.KessaiError):
+        details: list[Message] = [ErrorInfo(domain=DOMAIN, reason="INTERNAL")]
+        return _status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, details)
+    facts = {} if isinstance(error, errors.InvalidRequest) else dict(error.facts)
+    details = [ErrorInfo(domain=DOMAIN, reason=error.code, metadata=facts)]
+    if isinstance(error, errors.InvalidRequest):
+        details.append(_bad_request(error))
+    if code in REPEATABLE:
+        details.append(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
+    return _status(code, str(error), details)
+
+
+def _bad_request(error: errors.InvalidRequest) -> BadRequest:
+    return BadRequest(
+        field_violations=[
+            BadRequest.FieldViolation(
+                field=violation.field, reason=violation.code, description=violation.message
+            )
+            for violation in error.violations
+        ]
+    )
+
+
+def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> Status:
+    packed = []
+    for detail in details:
+        any_message = AnyMessage()
+        any_message.Pack(detail)
+        packed.append(any_message)
+    return Status(code=Code.Value(code.name), message=message, details=packed)
+
+
+async def abort(
+    context: grpc.aio.ServicerContext[object, object], error: BaseException
+) -> NoReturn:
+    """Ends the call with the error's status. Always raises."""
+    status = status_of(error)
+    rendered = rpc_status.to_status(status)
+    await context.abort(rendered.code, rendered.details, rendered.trailing_metadata)
+    raise AssertionError("abort returns never")

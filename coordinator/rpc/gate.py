@@ -1,0 +1,171 @@
+"""What every call passes around its use case: admission, credentials, validation, errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from hashlib import sha256
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import protovalidate
+from google.protobuf.message import Message
+
+from coordinator.domain.errors import (
+    DeadlineRequired,
+    DeadlineTooShort,
+    InvalidRequest,
+    KessaiError,
+    Overloaded,
+    Unauthenticated,
+    Violation,
+)
+from coordinator.ports import Observer
+from coordinator.rpc.errors import abort
+
+MAX_REQUEST_BYTES = 64 * 1024
+"""Larger requests are refused with REQUEST_TOO_LARGE."""
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+CODES = {
+    "required": "FIELD_REQUIRED",
+    "string.min_len": "FIELD_REQUIRED",
+    "string.uuid_empty": "FIELD_REQUIRED",
+    "string.max_len": "TOO_LONG",
+    "string.pattern": "BAD_FORMAT",
+    "string.uuid": "BAD_FORMAT",
+    "int64.gt_lte": "OUT_OF_RANGE",
+    "int32.gte_lte": "OUT_OF_RANGE",
+    "repeated.min_items": "TOO_FEW",
+    "repeated.max_items": "TOO_MANY",
+    "enum.defined_only": "UNKNOWN_VALUE",
+    "enum.not_in": "UNKNOWN_VALUE",
+}
+"""Stable codes for protovalidate's rules; the tests keep every rule of our .proto files in here."""
+
+
+class Gate:
+    """Guards the servicers.
+
+    callers            caller names by the SHA-256 (hex) of their API keys
+    max_in_flight      calls served at once, and as many streams
+    deadline_margin_s  how long before the deadline a waiting call answers
+    """
+
+    def __init__(
+        self,
+        *,
+        callers: Mapping[str, str],
+        max_in_flight: int,
+        deadline_margin_s: float,
+        observer: Observer,
+    ) -> None:
+        self._callers = dict(callers)
+        self._max_in_flight = max_in_flight
+        self.margin_s = deadline_margin_s
+        self._observer = observer
+        self._calls = 0
+        self._streams = 0
+
+    async def unary(
+        self,
+        request: Request,
+        context: Context,
+        handle: Callable[[str, Request], Awaitable[Response]],
+    ) -> Response:
+        """Serves one call by `handle(caller, request)`, or ends it with the error's status."""
+        if self._calls >= self._max_in_flight:
+            await abort(context, Overloaded(self._max_in_flight))
+        self._calls += 1
+        problem: Exception
+        try:
+            return await handle(self._admit(request, context), request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+            problem = error
+        finally:
+            self._calls -= 1
+        return await self._refuse(context, problem)
+
+    async def stream(
+        self,
+        request: Request,
+        context: Context,
+        handle: Callable[[str, Request], AsyncGenerator[Response]],
+    ) -> AsyncIterator[Response]:
+        """Serves one stream by `handle(caller, request)`, or ends it with the error's status."""
+        if self._streams >= self._max_in_flight:
+            await abort(context, Overloaded(self._max_in_flight))
+        self._streams += 1
+        problem: Exception | None = None
+        try:
+            async with aclosing(handle(self._admit(request, context), request)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+            problem = error
+        finally:
+            self._streams -= 1
+        if problem is not None:
+            await self._refuse(context, problem)
+
+    def wait_s(self, context: Context) -> float:
+        """How long this call may wait for its payment, in seconds.
+
+        Raises DeadlineRequired when the call has no deadline, DeadlineTooShort when it is too near.
+        """
+        remaining = context.time_remaining()
+        if remaining is None:
+            raise DeadlineRequired
+        if remaining <= self.margin_s:
+            raise DeadlineTooShort(self.margin_s)
+        return remaining - self.margin_s
+
+    async def _refuse(self, context: Context, error: Exception) -> NoReturn:
+        if not isinstance(error, KessaiError):
+            self._observer.troubled("call", error)
+        await abort(context, error)
+
+    def _admit(self, request: Message, context: Context) -> str:
+        caller = self._caller(context)
+        validate(request)
+        return caller
+
+    def _caller(self, context: Context) -> str:
+        for name, value in context.invocation_metadata() or ():
+            if name == "authorization" and isinstance(value, str):
+                scheme, _, key = value.partition(" ")
+                caller = self._callers.get(sha256(key.encode()).hexdigest())
+                if scheme.lower() == "bearer" and caller is not None:
+                    return caller
+        raise Unauthenticated
+
+
+def validate(request: Message) -> None:
+    """Raises InvalidRequest with every field at fault. Values are never repeated in the message."""
+    if request.ByteSize() > MAX_REQUEST_BYTES:
+        text = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
+        raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", text)])
+    found = protovalidate.collect_violations(request)
+    if found:
+        raise InvalidRequest([_violation(item.proto) for item in found])
+
+
+def _violation(item: Any) -> Violation:
+    return Violation(
+        field=_path(item.field),
+        code=CODES.get(item.rule_id, "INVALID_VALUE"),
+        message=item.message,
+    )
+
+
+def _path(path: Any) -> str:
+    """`tenders[0].amount.minor_units` for a protovalidate field path."""
+    parts = []
+    for element in path.elements if path else ():
+        subscript = element.subscript
+        index = "" if subscript is None else f"[{subscript.value}]"
+        parts.append(f"{element.field_name}{index}")
+    return ".".join(parts)

@@ -1,0 +1,229 @@
+"""Between protobuf messages and the domain's values, both ways. Nothing here decides anything."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from kessai.payments.v1 import payments_pb2 as pb
+
+from coordinator.domain.errors import InvalidRequest, Violation
+from coordinator.domain.ids import TransactionId, parse_transaction_id
+from coordinator.domain.machine import State
+from coordinator.domain.money import EXPONENTS, Money
+from coordinator.domain.transaction import JournalEntry, Step, StepStatus, Tender, Transaction
+from coordinator.engine.accept import NewPayment, OrderConflict
+from coordinator.ports import PaymentQuery
+
+STATES: dict[State, pb.PaymentState] = {
+    state: getattr(pb, f"PAYMENT_STATE_{state.value}") for state in State
+}
+STATES_BACK = {number: state for state, number in STATES.items()}
+STATUSES: dict[StepStatus, pb.StepStatus] = {
+    status: getattr(pb, f"STEP_STATUS_{status.value}") for status in StepStatus
+}
+
+DEFAULT_PAGE = 50
+DEFAULT_JOURNAL_PAGE = 100
+
+
+def new_payment(caller: str, request: pb.CreatePaymentRequest) -> NewPayment:
+    """What a valid CreatePaymentRequest asks for. Raises InvalidRequest for an unknown currency."""
+    unknown = [
+        Violation(f"{where}.currency_code", "UNKNOWN_CURRENCY", "must be an ISO 4217 currency")
+        for where, money in _amounts(request)
+        if money.currency_code not in EXPONENTS
+    ]
+    if unknown:
+        raise InvalidRequest(unknown)
+    cancel_previous = request.order_conflict == pb.ORDER_CONFLICT_CANCEL_PREVIOUS
+    return NewPayment(
+        caller=caller,
+        idempotency_key=request.idempotency_key,
+        flow=request.flow,
+        amount=_money(request.amount),
+        tenders=tuple(
+            Tender(tender.method, tender.source, _money(tender.amount))
+            for tender in request.tenders
+        ),
+        merchant_id=request.merchant_id,
+        order_id=request.order_id,
+        order_conflict=(OrderConflict.CANCEL_PREVIOUS if cancel_previous else OrderConflict.REJECT),
+        customer_id=request.customer_id,
+    )
+
+
+def _amounts(request: pb.CreatePaymentRequest) -> list[tuple[str, pb.Money]]:
+    tenders = (
+        (f"tenders[{index}].amount", tender.amount) for index, tender in enumerate(request.tenders)
+    )
+    return [("amount", request.amount), *tenders]
+
+
+def _money(message: pb.Money) -> Money:
+    return Money(message.minor_units, message.currency_code)
+
+
+def payment_query(caller: str, request: pb.ListPaymentsRequest) -> PaymentQuery:
+    """The query of a valid ListPaymentsRequest. Raises InvalidRequest for a bad page token."""
+    return PaymentQuery(
+        caller=caller,
+        states=tuple(STATES_BACK[number] for number in request.states),
+        order_id=request.order_id,
+        customer_id=request.customer_id,
+        merchant_id=request.merchant_id,
+        created_from=_time(request, "create_time_from"),
+        created_to=_time(request, "create_time_to"),
+        before=_before(request),
+        limit=request.page_size or DEFAULT_PAGE,
+    )
+
+
+def _time(request: pb.ListPaymentsRequest, name: str) -> datetime | None:
+    if not request.HasField(name):
+        return None
+    try:
+        value: datetime = getattr(request, name).ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        problem = Violation(name, "OUT_OF_RANGE", "must be a time in the years 1 to 9999")
+        raise InvalidRequest([problem]) from None
+    return value
+
+
+def _filters(request: pb.ListPaymentsRequest) -> str:
+    """A short digest of everything but the page: a token goes with the filters it was made for."""
+    bare = pb.ListPaymentsRequest()
+    bare.CopyFrom(request)
+    bare.ClearField("page_token")
+    bare.ClearField("page_size")
+    return sha256(bare.SerializeToString(deterministic=True)).hexdigest()[:12]
+
+
+def page_token(request: pb.ListPaymentsRequest, last: Transaction) -> str:
+    """The token of the page that follows `last`."""
+    text = f"{_filters(request)} {last.created_at.isoformat()} {last.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _before(request: pb.ListPaymentsRequest) -> tuple[datetime, TransactionId] | None:
+    if not request.page_token:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(request.page_token.encode()).decode()
+        filters, created_at, payment_id = text.split(" ")
+        before = (
+            datetime.fromisoformat(created_at).astimezone(UTC),
+            parse_transaction_id(payment_id),
+        )
+    except (binascii.Error, ValueError, OverflowError):
+        filters, before = "", None
+    if before is None or filters != _filters(request):
+        raise InvalidRequest([BAD_PAGE_TOKEN])
+    return before
+
+
+BAD_PAGE_TOKEN = Violation(
+    "page_token",
+    "BAD_PAGE_TOKEN",
+    "must be the next_page_token of the page before, with the same filters; or empty to begin",
+)
+
+
+def journal_after(request: pb.ListJournalRequest) -> int:
+    """The sequence number that the page begins after. Raises InvalidRequest for a bad token."""
+    if not request.page_token:
+        return 0
+    if not (request.page_token.isascii() and request.page_token.isdigit()):
+        raise InvalidRequest([BAD_PAGE_TOKEN])
+    return min(int(request.page_token), 2**31 - 1)
+
+
+def payment(transaction: Transaction) -> pb.Payment:
+    """The public form of a transaction. Secret sources are left out."""
+    message = pb.Payment(
+        payment_id=transaction.id,
+        state=STATES[transaction.state],
+        flow=transaction.flow,
+        amount=_money_message(transaction.amount),
+        tenders=_tenders(transaction),
+        merchant_id=transaction.merchant_id,
+        order_id=transaction.order_id,
+        customer_id=transaction.customer_id,
+        steps=[_step(step) for step in transaction.steps],
+        create_time=_timestamp(transaction.created_at),
+        update_time=_timestamp(transaction.updated_at),
+        version=transaction.version,
+        idempotency_key=transaction.idempotency_key,
+    )
+    if transaction.failure is not None:
+        message.failure.CopyFrom(
+            pb.Failure(
+                code=transaction.failure.code,
+                reason=transaction.failure.reason,
+                phase=transaction.failure.phase,
+            )
+        )
+    if transaction.attention is not None:
+        message.attention.CopyFrom(
+            pb.Attention(code=transaction.attention.code, reason=transaction.attention.reason)
+        )
+    return message
+
+
+def _tenders(transaction: Transaction) -> list[pb.Tender]:
+    methods = {value for name, value in transaction.request.items() if name.endswith("].method")}
+    return [
+        pb.Tender(
+            method=step.phase,
+            source="" if step.secret else step.source,
+            amount=_money_message(step.amount),
+        )
+        for step in transaction.steps
+        if step.phase in methods and step.amount is not None
+    ]
+
+
+def _step(step: Step) -> pb.Step:
+    return pb.Step(
+        phase=step.phase,
+        status=STATUSES[step.status],
+        amount=None if step.amount is None else _money_message(step.amount),
+        attempts=step.attempts,
+        last_error=step.last_error,
+        participant_reference=step.reference,
+    )
+
+
+def _money_message(money: Money) -> pb.Money:
+    return pb.Money(currency_code=money.currency, minor_units=money.minor)
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def journal_entries(entries: Sequence[JournalEntry]) -> list[pb.JournalEntry]:
+    """The public form of journal lines."""
+    return [
+        pb.JournalEntry(
+            sequence=entry.sequence,
+            time=_timestamp(entry.at),
+            kind=entry.kind.value,
+            event=entry.event,
+            from_state=STATES[entry.from_state] if entry.from_state else None,
+            to_state=STATES[entry.to_state],
+            phase=entry.phase,
+            operation=entry.operation,
+            attempt=entry.attempt,
+            outcome=entry.outcome,
+            code=entry.code,
+            detail=entry.detail,
+        )
+        for entry in entries
+    ]

@@ -1,0 +1,149 @@
+"""PaymentService: each method parses, makes one engine call, and renders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from kessai.payments.v1 import payments_pb2 as pb
+from kessai.payments.v1 import payments_pb2_grpc
+
+from coordinator.domain.errors import NotFound
+from coordinator.domain.ids import parse_transaction_id
+from coordinator.domain.transaction import Failure, Transaction
+from coordinator.engine.accept import Accept
+from coordinator.engine.cancel import Cancel
+from coordinator.engine.updates import Updates
+from coordinator.ports import Store
+from coordinator.rpc import mapping
+from coordinator.rpc.gate import Context, Gate
+
+T = TypeVar("T")
+
+
+class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
+    """The service over the use cases."""
+
+    def __init__(
+        self, *, gate: Gate, accept: Accept, cancel: Cancel, store: Store, updates: Updates
+    ) -> None:
+        self._gate = gate
+        self._accept = accept
+        self._cancel = cancel
+        self._store = store
+        self._updates = updates
+        self._unfinished: set[asyncio.Task[Any]] = set()
+
+    async def CreatePayment(
+        self, request: pb.CreatePaymentRequest, context: Context
+    ) -> pb.CreatePaymentResponse:
+        """See payments.proto."""
+
+        async def handle(caller: str, request: pb.CreatePaymentRequest) -> pb.CreatePaymentResponse:
+            wait_s = self._gate.wait_s(context)
+            new = mapping.new_payment(caller, request)
+            accepted = await self._to_the_end(self._accept(new, wait_s))
+            settled = await self._settled(accepted.transaction, context)
+            return pb.CreatePaymentResponse(
+                payment=mapping.payment(settled), replayed=accepted.replayed
+            )
+
+        return await self._gate.unary(request, context, handle)
+
+    async def GetPayment(
+        self, request: pb.GetPaymentRequest, context: Context
+    ) -> pb.GetPaymentResponse:
+        """See payments.proto."""
+
+        async def handle(caller: str, request: pb.GetPaymentRequest) -> pb.GetPaymentResponse:
+            found = await self._owned(caller, request.payment_id)
+            return pb.GetPaymentResponse(payment=mapping.payment(found))
+
+        return await self._gate.unary(request, context, handle)
+
+    async def ListPayments(
+        self, request: pb.ListPaymentsRequest, context: Context
+    ) -> pb.ListPaymentsResponse:
+        """See payments.proto."""
+
+        async def handle(caller: str, request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
+            query = mapping.payment_query(caller, request)
+            page = await self._store.list_payments(query)
+            return pb.ListPaymentsResponse(
+                payments=[mapping.payment(found) for found in page],
+                next_page_token=(
+                    mapping.page_token(request, page[-1]) if len(page) == query.limit else ""
+                ),
+            )
+
+        return await self._gate.unary(request, context, handle)
+
+    async def WatchPayment(
+        self, request: pb.WatchPaymentRequest, context: Context
+    ) -> AsyncIterator[pb.WatchPaymentResponse]:
+        """See payments.proto."""
+
+        async def handle(
+            caller: str, request: pb.WatchPaymentRequest
+        ) -> AsyncGenerator[pb.WatchPaymentResponse]:
+            found = await self._owned(caller, request.payment_id)
+            async with aclosing(self._updates.follow(found)) as changes:
+                async for change in changes:
+                    yield pb.WatchPaymentResponse(payment=mapping.payment(change))
+
+        async for response in self._gate.stream(request, context, handle):
+            yield response
+
+    async def CancelPayment(
+        self, request: pb.CancelPaymentRequest, context: Context
+    ) -> pb.CancelPaymentResponse:
+        """See payments.proto."""
+
+        async def handle(caller: str, request: pb.CancelPaymentRequest) -> pb.CancelPaymentResponse:
+            self._gate.wait_s(context)
+            failure = Failure("CANCELLED_BY_CALLER", request.reason or "cancelled by the caller")
+            payment_id = parse_transaction_id(request.payment_id)
+            cancelled = await self._to_the_end(self._cancel(caller, payment_id, failure))
+            settled = await self._settled(cancelled, context)
+            return pb.CancelPaymentResponse(payment=mapping.payment(settled))
+
+        return await self._gate.unary(request, context, handle)
+
+    async def ListJournal(
+        self, request: pb.ListJournalRequest, context: Context
+    ) -> pb.ListJournalResponse:
+        """See payments.proto."""
+
+        async def handle(caller: str, request: pb.ListJournalRequest) -> pb.ListJournalResponse:
+            found = await self._owned(caller, request.payment_id)
+            limit = request.page_size or mapping.DEFAULT_JOURNAL_PAGE
+            entries = await self._store.journal(found.id, mapping.journal_after(request), limit)
+            more = len(entries) == limit
+            return pb.ListJournalResponse(
+                entries=mapping.journal_entries(entries),
+                next_page_token=str(entries[-1].sequence) if more else "",
+            )
+
+        return await self._gate.unary(request, context, handle)
+
+    async def _owned(self, caller: str, payment_id: str) -> Transaction:
+        """The caller's payment. Another caller's does not exist for it."""
+        transaction_id = parse_transaction_id(payment_id)
+        found = await self._store.get(transaction_id)
+        if found is None or found.caller != caller:
+            raise NotFound(transaction_id)
+        return found
+
+    async def _settled(self, transaction: Transaction, context: Context) -> Transaction:
+        remaining = context.time_remaining()
+        margin_s = self._gate.margin_s
+        return await self._updates.settled(transaction, (remaining or 0.0) - margin_s)
+
+    async def _to_the_end(self, use_case: Coroutine[Any, Any, T]) -> T:
+        """Runs a use case that writes to its end, even if the caller goes away meanwhile."""
+        task = asyncio.create_task(use_case)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return await asyncio.shield(task)

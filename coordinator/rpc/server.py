@@ -1,0 +1,61 @@
+"""The gRPC server: PaymentService, health, and reflection where it is switched on."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from kessai.payments.v1 import payments_pb2, payments_pb2_grpc
+
+from coordinator.domain.errors import ConfigurationError
+from coordinator.rpc.payments import PaymentServicer
+
+SERVICE = payments_pb2.DESCRIPTOR.services_by_name["PaymentService"].full_name
+HARD_LIMIT_BYTES = 1024 * 1024
+"""Above this gRPC itself hangs up; below it the gate refuses politely."""
+
+
+class Server:
+    """PaymentService on one address. `max_in_flight` is the gate's limit of calls at once."""
+
+    def __init__(
+        self, servicer: PaymentServicer, *, listen: str, max_in_flight: int, reflect: bool
+    ) -> None:
+        # gRPC sheds calls that wait to be accepted, with a bare CANCELLED. Both of its limits stand
+        # well above our own, so that it is the gate that refuses, and says why.
+        pending = max(4 * max_in_flight, 10_000)
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", HARD_LIMIT_BYTES),
+                ("grpc.server.max_pending_requests", pending),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
+            ]
+        )
+        payments_pb2_grpc.add_PaymentServiceServicer_to_server(servicer, self._server)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflect:
+            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+        try:
+            self.port = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"KESSAI_LISTEN: {listen} cannot be bound; is another server running there?"
+            ) from error
+        self.address = f"{listen.rsplit(':', 1)[0]}:{self.port}"
+
+    async def start(self) -> None:
+        """Serves, and says so to health checks."""
+        await self._server.start()
+        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, drain_s: float) -> None:
+        """Says NOT_SERVING, lets calls under way finish for `drain_s` seconds, then ends them."""
+        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.stop(drain_s)
+
+    async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, status)

@@ -1,0 +1,120 @@
+"""Logs. One line when a payment settles or something is troubled; more at level debug.
+
+Only fields on the allow-list are ever written, so that a secret cannot slip into a log by a new
+field name; free text comes from our own constants, or from a participant's clipped reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from coordinator.domain.machine import SETTLED
+from coordinator.domain.transaction import Change
+
+ALLOWED = frozenset(
+    {
+        "address",
+        "amount_minor",
+        "attempts",
+        "attention",
+        "caller",
+        "code",
+        "currency",
+        "duration_ms",
+        "error",
+        "event",
+        "exception",
+        "flow",
+        "level",
+        "method",
+        "owner",
+        "phase",
+        "reason",
+        "state",
+        "timestamp",
+        "transaction_id",
+        "version",
+        "what",
+    }
+)
+REDACTED = "[redacted]"
+
+
+def allow_listed(
+    _logger: object, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A structlog processor: values of unknown fields are replaced."""
+    for name in event.keys() - ALLOWED:
+        event[name] = REDACTED
+    return event
+
+
+def configure_logs(form: str, level: str) -> None:
+    """Sets up logs on stderr: `form` is json or console, `level` debug, info, warning or error."""
+    renderer: Any = structlog.processors.JSONRenderer()
+    if form == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            allow_listed,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class LogObserver:
+    """An `Observer` that writes log lines, each with its transaction ID."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def committed(self, change: Change) -> None:
+        """A settled payment at info, one that newly needs a person at warning, others at debug."""
+        after = change.after
+        if after.state in SETTLED:
+            self._log.info(
+                "payment settled",
+                transaction_id=after.id,
+                caller=after.caller,
+                flow=after.flow,
+                state=after.state.value,
+                amount_minor=after.amount.minor,
+                currency=after.amount.currency,
+                code=after.failure.code if after.failure else "",
+            )
+        elif after.attention is not None:
+            self._log.warning(
+                "payment needs attention",
+                transaction_id=after.id,
+                state=after.state.value,
+                code=after.attention.code,
+                reason=after.attention.reason,
+            )
+        else:
+            self._log.debug(
+                "payment moved",
+                transaction_id=after.id,
+                state=after.state.value,
+                version=after.version,
+            )
+
+    def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
+        """The kind of error, never its text: a third party's message may carry anything."""
+        self._log.warning(
+            "trouble",
+            what=what,
+            error=type(error).__name__,
+            reason=getattr(error, "detail", ""),
+            transaction_id=transaction_id,
+        )
