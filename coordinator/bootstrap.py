@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import uvloop
+from adapters.postgres.store import PostgresStore
 
 from adapters.nats import NatsPublisher
 from adapters.participant_grpc import GrpcParticipant
-from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
 from coordinator.config import Settings
@@ -112,7 +112,7 @@ def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodi
 
 
 def checked_flows(settings: Settings) -> Mapping[str, Flow]:
-    """Every flow, bound. Raises BadFlow, or ConfigurationError for a participant without address."""
+    """Every flow, bound. Raises BadFlow, or ConfigurationError for a missing address."""
     flows = bind_flows(FLOW_ROWS, PHASES)
     needed = {phase.participant for flow in flows.values() for phase in flow.called}
     missing = sorted(needed - settings.participants.keys())

@@ -1,0 +1,100 @@
+"""How a command ends: its exit codes, and failures shown as messages instead of tracebacks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from rich.text import Text
+
+from coordinator.cli.output import Format, messages, plain
+
+
+class ExitCode(IntEnum):
+    """What a script can rely on; every `--help` lists them."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    REFUSED = 4
+    UNSETTLED = 5
+
+
+MEANINGS = {
+    ExitCode.OK: "ok",
+    ExitCode.FAILED: "the operation failed",
+    ExitCode.USAGE: "usage or bad input",
+    ExitCode.UNREACHABLE: "the server cannot be reached or did not answer in time",
+    ExitCode.REFUSED: "refused by the server",
+    ExitCode.UNSETTLED: "accepted, and not settled yet",
+}
+
+
+def epilog(*examples: str, **codes: str) -> str:
+    """The end of a command's help: examples, then its exit codes.
+
+    `codes` are names of ExitCode in small letters with what they mean here, empty for the usual
+    meaning; ok and usage are always there.
+    """
+    meant = {ExitCode.OK: "", ExitCode.USAGE: ""}
+    meant |= {ExitCode[name.upper()]: meaning for name, meaning in codes.items()}
+    lines = ["Examples:"]
+    lines += [f"  {example}" for example in examples]
+    lines += ["", "Exit codes:"]
+    lines += [f"  {code.value}  {meant[code] or MEANINGS[code]}" for code in sorted(meant)]
+    return "\n".join(lines).replace("[", "\\[")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAtFault:
+    """One field the server or the command refused."""
+
+    field: str
+    code: str
+    message: str
+
+
+@dataclass
+class Failure(Exception):
+    """An expected failure. `hint` says what to do, unless the message already does."""
+
+    message: str
+    exit_code: ExitCode = ExitCode.FAILED
+    code: str = ""
+    hint: str = ""
+    fields: list[FieldAtFault] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The message."""
+        return self.message
+
+
+def show(failure: Failure, form: Format) -> None:
+    """Prints a failure on stderr: lines for people, or one JSON object for programs."""
+    if form is not Format.TABLE:
+        record = {
+            "error": failure.code,
+            "message": failure.message,
+            "hint": failure.hint,
+            "fields": [
+                {"field": item.field, "code": item.code, "message": item.message}
+                for item in failure.fields
+            ],
+            "exit_code": int(failure.exit_code),
+        }
+        messages().print(json.dumps(record, ensure_ascii=False), markup=False, highlight=False)
+        return
+    text = Text("error: ", style="bold red")
+    if failure.code:
+        text.append(f"{plain(failure.code)}: ", style="bold")
+    text.append(plain(failure.message), style="not bold default")
+    for item in failure.fields:
+        text.append(f"\n  {plain(item.field)}", style="bold default")
+        text.append(f": {plain(item.message)}", style="not bold default")
+        if item.code:
+            text.append(f" ({plain(item.code)})", style="dim")
+    if failure.hint:
+        text.append(f"\n  {plain(failure.hint)}", style="not bold default")
+    messages().print(text)

@@ -1,0 +1,90 @@
+"""Makes keys: `kessai keygen`, and the ones `kessai up` keeps in its folder.
+
+The only module that asks for secret randomness. Keys are shown once and stored by whoever asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets  # noqa: TID251 - keys must be unguessable; the Randomness port makes only jitter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.failures import Failure, epilog
+from coordinator.cli.output import Format, OutputOption, data, emit
+
+SEAL_KEY_BYTES = 32
+EPILOG = epilog(
+    "kessai keygen --caller shop",
+    "kessai keygen --output json",
+    'eval "$(kessai keygen)" && kessai serve …',
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Keys:
+    """One caller's API key and a key that seals card tokens at rest (base64)."""
+
+    api_key: str
+    seal_key: str
+
+    @property
+    def api_key_digest(self) -> str:
+        """What the server knows of the API key: its SHA-256, in hex."""
+        return hashlib.sha256(self.api_key.encode()).hexdigest()
+
+
+def new_keys() -> Keys:
+    """Fresh keys of 256 bits each."""
+    seal_key = base64.b64encode(secrets.token_bytes(SEAL_KEY_BYTES)).decode()
+    return Keys(api_key=f"kessai_{secrets.token_urlsafe(32)}", seal_key=seal_key)
+
+
+def kept_keys(path: Path) -> Keys:
+    """The keys in `path`, which only its owner can read; made at the first call."""
+    try:
+        return Keys(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        pass
+    except (ValueError, TypeError):
+        raise Failure(f"{path} is not a file of keys; move it away to have new ones") from None
+    keys = new_keys()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(keys), file)
+    return keys
+
+
+def keygen(
+    caller: Annotated[
+        str, typer.Option(help="The caller's name: letters, digits, dot, dash, underscore.")
+    ] = "shop",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Makes a caller's API key and a key that seals card tokens, and prints them once.
+
+    The client takes KESSAI_API_KEY; the server takes the other two.
+    """
+    keys = new_keys()
+    record = {
+        "KESSAI_API_KEY": keys.api_key,
+        "KESSAI_CALLERS": json.dumps({caller: keys.api_key_digest}),
+        "KESSAI_SEAL_KEYS": json.dumps([keys.seal_key]),
+    }
+    if output is Format.TABLE:
+        for name, value in record.items():
+            data().print(f"export {name}='{value}'", markup=False)
+        return
+    facts = {
+        "caller": caller,
+        "api_key": keys.api_key,
+        "api_key_sha256": keys.api_key_digest,
+        "seal_key": keys.seal_key,
+    }
+    emit(output, facts, str)

@@ -1,0 +1,64 @@
+"""Options that several commands share. Light: every `--help` imports it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+DEFAULT_ADDRESS = "127.0.0.1:7300"
+CALL_TIMEOUT_S = 15.0
+WATCH_TIMEOUT_S = 300.0
+
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address", envvar="KESSAI_ADDRESS", metavar="HOST:PORT", help="Address of PaymentService."
+    ),
+]
+ApiKeyOption = Annotated[
+    str,
+    typer.Option(
+        "--api-key",
+        envvar="KESSAI_API_KEY",
+        help="The caller's API key. The variable is safer: other users can read command lines.",
+        show_default=False,
+    ),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", min=0.001, max=86400, help="Longest wait for answers, in seconds."),
+]
+PaymentArgument = Annotated[
+    str, typer.Argument(metavar="PAYMENT_ID", help="The payment's ID.", show_default=False)
+]
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An ISO 8601 time; without a zone it is UTC. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            "must be an ISO 8601 time such as 2026-11-21 or 2026-11-21T10:00:00+09:00"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_tender(text: str) -> tuple[str, str, int]:
+    """METHOD:SOURCE:AMOUNT; the source may hold colons. Raises typer.BadParameter.
+
+    The text is not repeated in the message: a source may be a secret.
+    """
+    method, colon, rest = text.partition(":")
+    source, second, amount = rest.rpartition(":")
+    digits = amount.removeprefix("-")
+    if not (colon and second and method and digits.isascii() and digits.isdigit()):
+        raise typer.BadParameter(
+            "must be METHOD:SOURCE:AMOUNT with the amount in minor units, "
+            "such as points_reserve:alice:600"
+        )
+    return method, source, int(amount[:20])

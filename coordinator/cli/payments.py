@@ -1,0 +1,332 @@
+"""`kessai payments …`: what a caller can do with payments, from a shell.
+
+Heavy modules (gRPC, protobuf) are imported inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.cli.failures import ExitCode, Failure, epilog
+from coordinator.cli.options import (
+    CALL_TIMEOUT_S,
+    DEFAULT_ADDRESS,
+    WATCH_TIMEOUT_S,
+    AddressOption,
+    ApiKeyOption,
+    PaymentArgument,
+    TimeoutOption,
+    parse_tender,
+    parse_time,
+)
+from coordinator.cli.output import Format, OutputOption, data, emit, emit_all, say
+
+if TYPE_CHECKING:
+    from coordinator.cli.client import Client
+    from kessai.payments.v1 import payments_pb2 as pb
+
+app = typer.Typer(
+    name="payments",
+    help="Create, read, follow and cancel payments.",
+    no_args_is_help=True,
+    epilog=epilog("kessai payments list --state PAID", "kessai payments create --help"),
+)
+
+
+class OnOrderConflict(StrEnum):
+    """What to do when the order already has a payment."""
+
+    REJECT = "reject"
+    CANCEL_PREVIOUS = "cancel-previous"
+
+
+class StateName(StrEnum):
+    """States, as filters."""
+
+    CREATED = "CREATED"
+    RESERVED = "RESERVED"
+    CAPTURING = "CAPTURING"
+    SETTLING = "SETTLING"
+    PAID = "PAID"
+    CANCELLING = "CANCELLING"
+    FAILED = "FAILED"
+    REFUNDED = "REFUNDED"
+
+
+def _client(address: str, api_key: str, timeout_s: float) -> Client:
+    from coordinator.cli.client import Client  # noqa: PLC0415 - gRPC is slow to import
+
+    return Client(address, api_key, timeout_s)
+
+
+@app.command(
+    epilog=epilog(
+        "kessai payments create --flow points_and_card --amount 1000 --currency JPY \\",
+        "  --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1",
+        "kessai payments create --flow points_only --amount 50 --currency JPY \\",
+        "  --tender points_reserve:bob:50 --merchant shop-1 --order A-17 --key till-3-0001",
+        failed="the payment FAILED; the reason is shown",
+        unreachable="",
+        refused="",
+        unsettled="accepted; follow it with `kessai payments watch`",
+    )
+)
+def create(
+    flow: Annotated[
+        str,
+        typer.Option(help="The flow: points_and_card, points_only, card_only."),
+    ],
+    amount: Annotated[
+        int, typer.Option(help="The whole amount in minor units: 400 is 400 JPY, or 4.00 USD.")
+    ],
+    currency: Annotated[str, typer.Option(help="ISO 4217 code, such as JPY.")],
+    tender: Annotated[
+        list[str],
+        typer.Option(
+            metavar="METHOD:SOURCE:AMOUNT",
+            help="One source of the money, the amount in minor units; once for each. "
+            "Methods: points_reserve (source: a wallet), card_charge (a card's token).",
+        ),
+    ],
+    merchant: Annotated[str, typer.Option(help="The merchant to credit.")],
+    order: Annotated[str, typer.Option(help="At most one payment of an order succeeds.")] = "",
+    on_order_conflict: Annotated[
+        OnOrderConflict, typer.Option(help="When the order already has a payment.")
+    ] = OnOrderConflict.REJECT,
+    customer: Annotated[str, typer.Option(help="Whom it is for, for searching.")] = "",
+    key: Annotated[
+        str,
+        typer.Option(
+            help="Idempotency key: the same key and body give the same payment. "
+            "Without one, a fresh one is made and printed on stderr."
+        ),
+    ] = "",
+    address: AddressOption = DEFAULT_ADDRESS,
+    api_key: ApiKeyOption = "",
+    timeout: TimeoutOption = CALL_TIMEOUT_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Creates a payment and waits until it is settled or the time is nearly over."""
+    from adapters.system import SystemIds  # noqa: PLC0415 - only this command needs it
+    from coordinator.cli.show import payment_view, record, state_name  # noqa: PLC0415 - slow
+    from kessai.payments.v1 import payments_pb2 as pb  # noqa: PLC0415 - slow
+
+    tenders = [parse_tender(text) for text in tender]
+    with _client(address, api_key, timeout) as client:
+        if not key:
+            key = f"cli-{SystemIds().transaction_id()}"
+            say(f"key: {key} (to repeat this call safely, add --key {key})")
+        try:
+            request = pb.CreatePaymentRequest(
+                idempotency_key=key,
+                flow=flow,
+                amount=pb.Money(currency_code=currency, minor_units=amount),
+                tenders=[
+                    pb.Tender(
+                        method=method,
+                        source=source,
+                        amount=pb.Money(currency_code=currency, minor_units=part),
+                    )
+                    for method, source, part in tenders
+                ],
+                merchant_id=merchant,
+                order_id=order,
+                order_conflict=_order_conflict(on_order_conflict),
+                customer_id=customer,
+            )
+        except ValueError:
+            raise _unsendable() from None
+        answer = client.create(request)
+    payment = answer.payment
+    if answer.replayed:
+        say("this key was used before with the same body: nothing new was created")
+    emit(output, record(payment), lambda: payment_view(payment))
+    _end_by(state_name(payment), payment.payment_id)
+
+
+@app.command(
+    epilog=epilog(
+        "kessai payments get 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+        "kessai payments get 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output json",
+        unreachable="",
+        refused="refused by the server, for instance because there is no such payment",
+    )
+)
+def get(
+    payment_id: PaymentArgument,
+    address: AddressOption = DEFAULT_ADDRESS,
+    api_key: ApiKeyOption = "",
+    timeout: TimeoutOption = CALL_TIMEOUT_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Shows one payment as it stands."""
+    from coordinator.cli.show import payment_view, record  # noqa: PLC0415 - slow
+
+    with _client(address, api_key, timeout) as client:
+        payment = client.get(payment_id)
+    emit(output, record(payment), lambda: payment_view(payment))
+
+
+@app.command(
+    "list",
+    epilog=epilog(
+        "kessai payments list --state FAILED --state CANCELLING --limit 20",
+        "kessai payments list --merchant shop-1 --from 2026-11-21 --to 2026-11-22 -o jsonl",
+        unreachable="",
+        refused="",
+    ),
+)
+def list_payments(
+    state: Annotated[
+        list[StateName] | None, typer.Option(help="Only this state; may be given several times.")
+    ] = None,
+    order: Annotated[str, typer.Option(help="Only this order.")] = "",
+    customer: Annotated[str, typer.Option(help="Only this customer.")] = "",
+    merchant: Annotated[str, typer.Option(help="Only this merchant.")] = "",
+    created_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="Created at or after this ISO 8601 time (UTC)."
+        ),
+    ] = None,
+    created_to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TIME", help="Created before this ISO 8601 time (UTC)."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most this many.")] = 50,
+    address: AddressOption = DEFAULT_ADDRESS,
+    api_key: ApiKeyOption = "",
+    timeout: TimeoutOption = CALL_TIMEOUT_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Lists payments, newest first."""
+    from coordinator.cli.show import payments_view, record  # noqa: PLC0415 - slow
+    from kessai.payments.v1 import payments_pb2 as pb  # noqa: PLC0415 - slow
+
+    try:
+        request = pb.ListPaymentsRequest(
+            states=[pb.PaymentState.Value(f"PAYMENT_STATE_{name}") for name in state or ()],
+            order_id=order,
+            customer_id=customer,
+            merchant_id=merchant,
+            create_time_from=parse_time(created_from),
+            create_time_to=parse_time(created_to),
+        )
+    except ValueError:
+        raise _unsendable() from None
+    with _client(address, api_key, timeout) as client:
+        payments = client.list(request, limit)
+    emit_all(output, map(record, payments), lambda: payments_view(payments))
+    if output is Format.TABLE and len(payments) == limit:
+        say(f"there may be more than these {limit}; see --limit")
+
+
+@app.command(
+    epilog=epilog(
+        "kessai payments watch 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+        "kessai payments watch 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output jsonl",
+        failed="the payment FAILED; the reason is shown",
+        unreachable="",
+        refused="",
+        unsettled="the server ended the watch before the payment was settled",
+    )
+)
+def watch(
+    payment_id: PaymentArgument,
+    address: AddressOption = DEFAULT_ADDRESS,
+    api_key: ApiKeyOption = "",
+    timeout: TimeoutOption = WATCH_TIMEOUT_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Prints a payment as it stands and after every change, until it is settled."""
+    from coordinator.cli.show import change_line, record, state_name  # noqa: PLC0415 - slow
+
+    seen: list[pb.Payment] = []
+    with _client(address, api_key, timeout) as client:
+        for payment in client.watch(payment_id):
+            seen.append(payment)
+            if output is Format.TABLE:
+                data().print(change_line(payment))
+            elif output is Format.JSONL:
+                emit(output, record(payment), str)
+    if output is Format.JSON:
+        emit_all(output, map(record, seen), str)
+    _end_by(state_name(seen[-1]) if seen else "", payment_id)
+
+
+@app.command(
+    epilog=epilog(
+        "kessai payments cancel 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --reason 'customer left'",
+        unreachable="",
+        refused="refused by the server, for instance because it is decided already",
+        unsettled="being cancelled; follow it with `kessai payments watch`",
+    )
+)
+def cancel(
+    payment_id: PaymentArgument,
+    reason: Annotated[str, typer.Option(help="One line for the record.")] = "",
+    address: AddressOption = DEFAULT_ADDRESS,
+    api_key: ApiKeyOption = "",
+    timeout: TimeoutOption = CALL_TIMEOUT_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Cancels a payment that is not decided yet, and waits until everything is released."""
+    from coordinator.cli.show import SETTLED, payment_view, record, state_name  # noqa: PLC0415 - slow
+
+    with _client(address, api_key, timeout) as client:
+        payment = client.cancel(payment_id, reason)
+    emit(output, record(payment), lambda: payment_view(payment))
+    if state_name(payment) not in SETTLED:
+        raise typer.Exit(ExitCode.UNSETTLED)
+
+
+@app.command(
+    epilog=epilog(
+        "kessai payments journal 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+        "kessai payments journal 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output jsonl",
+        unreachable="",
+        refused="refused by the server, for instance because there is no such payment",
+    )
+)
+def journal(
+    payment_id: PaymentArgument,
+    address: AddressOption = DEFAULT_ADDRESS,
+    api_key: ApiKeyOption = "",
+    timeout: TimeoutOption = CALL_TIMEOUT_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Shows everything that happened to a payment, oldest first."""
+    from coordinator.cli.show import journal_view, record  # noqa: PLC0415 - slow
+
+    with _client(address, api_key, timeout) as client:
+        entries = client.journal(payment_id)
+    emit_all(output, map(record, entries), lambda: journal_view(entries))
+
+
+def _order_conflict(choice: OnOrderConflict) -> pb.OrderConflict:
+    from kessai.payments.v1 import payments_pb2  # noqa: PLC0415 - slow
+
+    match choice:
+        case OnOrderConflict.REJECT:
+            return payments_pb2.ORDER_CONFLICT_REJECT
+        case OnOrderConflict.CANCEL_PREVIOUS:
+            return payments_pb2.ORDER_CONFLICT_CANCEL_PREVIOUS
+
+
+def _unsendable() -> Failure:
+    return Failure(
+        "a value cannot be sent: numbers must fit 64 bits, and text must be Unicode",
+        ExitCode.USAGE,
+    )
+
+
+def _end_by(state: str, payment_id: str) -> None:
+    """Ends the command by the payment's state."""
+    if state == "FAILED":
+        raise typer.Exit(ExitCode.FAILED)
+    if state not in {"PAID", "REFUNDED"}:
+        say(f"not settled yet; follow it with: kessai payments watch {payment_id}")
+        raise typer.Exit(ExitCode.UNSETTLED)

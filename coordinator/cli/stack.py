@@ -1,0 +1,220 @@
+"""Everything a payment needs, as real processes on this machine: for `up`, `demo` and the tests.
+
+PostgreSQL, NATS, the three reference participants and the coordinator. They start in the order they
+need each other and stop in the reverse order: the coordinator first, so that it can still finish
+what it began. Whoever starts a stack stops it, also when starting failed halfway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.system import SystemClock
+from coordinator import config
+from coordinator.cli.child import Child, ChildEvent, Ended, Ready
+from coordinator.cli.failures import Failure
+from coordinator.cli.interruption import Interruption
+from coordinator.cli.keys import Keys, kept_keys
+
+COORDINATOR = "coordinator"
+PARTICIPANTS = ("points", "card", "merchant")
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start.
+
+    folder        where databases, keys and logs live
+    listen        the coordinator's address; port 0: any free one
+    reflection    whether the coordinator serves gRPC reflection
+    caller        the name of the caller whose key is made
+    options       command-line options of each participant, its seeds among them
+    """
+
+    folder: Path
+    listen: str = "127.0.0.1:0"
+    reflection: bool = True
+    caller: str = "demo"
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Stack:
+    """The processes of one plan. Use as a context manager, or `start` and `stop`.
+
+    `interruption` keeps signals away while a process is being started. Raises Failure when
+    something does not start, with the end of its log.
+    """
+
+    def __init__(self, plan: Plan, interruption: Interruption | None = None) -> None:
+        self.plan = plan
+        self.children: dict[str, Child] = {}
+        self.addresses: dict[str, str] = {}
+        self.database_urls: dict[str, str] = {}
+        self._interruption = interruption
+        self._clock = SystemClock()
+        self._events: SimpleQueue[ChildEvent] = SimpleQueue()
+        self._to_stop = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """The coordinator's address."""
+        return self.addresses[COORDINATOR]
+
+    @property
+    def keys(self) -> Keys:
+        """The caller's API key and the seal key."""
+        return kept_keys(self.plan.folder / "keys.json")
+
+    @property
+    def nats(self) -> EmbeddedNats:
+        """The NATS server."""
+        return self._nats
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the children's logs."""
+        return self.plan.folder / "logs"
+
+    def start(self) -> None:
+        """Starts everything and returns when the coordinator can be called."""
+        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._shielded():
+            self._postgres = self._to_stop.enter_context(
+                EmbeddedPostgres(self.plan.folder / "postgres")
+            )
+        for name in ("kessai", *PARTICIPANTS):
+            self.database_urls[name] = self._postgres.ensure_database(name)
+        with self._shielded():
+            self._nats = self._to_stop.enter_context(EmbeddedNats(self.plan.folder / "nats"))
+        self._migrate()
+        self._to_stop.callback(self._stop_participants)
+        for name in PARTICIPANTS:
+            self._add(self._participant(name))
+        self._await_ready(PARTICIPANTS)
+        self._to_stop.callback(self._stop_coordinator)
+        self._add(self._coordinator())
+        self._await_ready((COORDINATOR,))
+
+    def stop(self) -> None:
+        """Stops everything that was started; bounded in time. Signals no longer matter."""
+        if self._interruption is not None:
+            self._interruption.ignore()
+        self._to_stop.close()
+
+    def restart(self, name: str) -> None:
+        """Starts a child that has ended or was killed, and returns when it is ready again."""
+        with self._shielded():
+            self.children[name].start()
+        self._await_ready((name,))
+
+    def wait(self) -> Ended:
+        """Returns when a child ended that nobody stopped. May be interrupted."""
+        while True:
+            event = self._events.get()
+            if isinstance(event, Ended) and not event.expected:
+                return event
+
+    def _shielded(self) -> AbstractShield:
+        return self._interruption.shielded() if self._interruption else nullcontext()
+
+    def _migrate(self) -> None:
+        from adapters.postgres import migrations
+
+        migrations.migrate(self.database_urls["kessai"])
+
+    def _add(self, child: Child) -> None:
+        self.children[child.name] = child
+        with self._shielded():
+            child.start()
+
+    def _participant(self, name: str) -> Child:
+        environment = config.child_environment(
+            KESSAI_PARTICIPANT_DATABASE_URL=self.database_urls[name],
+            KESSAI_PARTICIPANT_LISTEN="127.0.0.1:0",
+        )
+        arguments = ("participant", "serve", name, *self.plan.options.get(name, ()))
+        return self._child(name, arguments, environment)
+
+    def _coordinator(self) -> Child:
+        keys = self.keys
+        participants = {name: self.addresses[name] for name in PARTICIPANTS}
+        environment = config.child_environment(
+            KESSAI_DATABASE_URL=self.database_urls["kessai"],
+            KESSAI_LISTEN=self.plan.listen,
+            KESSAI_PARTICIPANTS=json.dumps(participants),
+            KESSAI_CALLERS=json.dumps({self.plan.caller: keys.api_key_digest}),
+            KESSAI_SEAL_KEYS=json.dumps([keys.seal_key]),
+            KESSAI_NATS_URL=self._nats.url,
+            KESSAI_REFLECTION=str(self.plan.reflection).lower(),
+        )
+        return self._child(COORDINATOR, ("serve",), environment)
+
+    def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+        log = self.logs / f"{name}.log"
+        return Child(name, arguments, environment, log, self._events.put)
+
+    def _await_ready(self, names: Sequence[str]) -> None:
+        """Returns when every one of them said so. Raises Failure when one ends instead."""
+        missing = {self.children[name].pid: name for name in names}
+        deadline = self._clock.now() + timedelta(seconds=START_LIMIT_S)
+        while missing:
+            left_s = (deadline - self._clock.now()).total_seconds()
+            try:
+                event = self._events.get(timeout=max(0.0, left_s))
+            except Empty:
+                slow = ", ".join(missing.values())
+                raise Failure(
+                    f"{slow} was not ready in {START_LIMIT_S:.0f} s; see {self.logs}"
+                ) from None
+            match event:
+                case Ready(name, pid, address) if missing.pop(pid, None):
+                    self.addresses[name] = address
+                case Ended() if not event.expected:
+                    raise self.failure_of(event)
+
+    def failure_of(self, ended: Ended) -> Failure:
+        """What to tell when a child ended that nobody stopped."""
+        child = self.children[ended.name]
+        how = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
+        tail = "\n    ".join(child.tail()) or "(its log is empty)"
+        return Failure(f"{ended.name} ended by itself with {how}", hint=tail)
+
+    def _stop_coordinator(self) -> None:
+        if COORDINATOR in self.children:
+            self.children[COORDINATOR].stop(STOP_LIMIT_S)
+
+    def _stop_participants(self) -> None:
+        """Asks all of them, then waits for each."""
+        children = [self.children[name] for name in PARTICIPANTS if name in self.children]
+        for child in children:
+            child.ask_to_stop()
+        for child in children:
+            child.stop(STOP_LIMIT_S)
