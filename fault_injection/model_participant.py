@@ -1,0 +1,193 @@
+"""A participant in memory: the fence's rules, a count of every effect, and faults on demand.
+
+It is the reference that the simulator compares with: what it holds and moved is known exactly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from coordinator.domain.decide import Call
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.phase import Operation
+from coordinator.ports import Clock
+
+
+class Held(StrEnum):
+    """What the participant knows of one (transaction, phase)."""
+
+    HELD = "HELD"
+    PENDING = "PENDING"
+    REFUSED = "REFUSED"
+    CONFIRMED = "CONFIRMED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class LoseRequest:
+    """The request never arrives; the caller times out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoseReply:
+    """The effect is done, the reply is lost; the caller times out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The caller times out; the request arrives `delay_s` seconds after it was sent."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A definite business no."""
+
+    code: str = "REFUSED_BY_TEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """A Try answers Pending; it is decided (held) `after_s` seconds later."""
+
+    after_s: float
+
+
+Fault: TypeAlias = LoseRequest | LoseReply | Late | Refuse | Defer
+Script: TypeAlias = Callable[[TransactionId, Call, int], Fault | None]
+"""Which fault befalls the n-th (1, 2, …) call of an operation, if any."""
+
+Key: TypeAlias = tuple[TransactionId, str]
+
+
+@dataclass
+class ModelParticipant:
+    """See the head of this module. `effects` counts what took place, by (transaction, phase, …)."""
+
+    clock: Clock
+    script: Script = lambda _id, _call, _attempt: None
+    records: dict[Key, Held] = field(default_factory=dict)
+    amounts: dict[Key, int] = field(default_factory=dict)
+    effects: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)
+    calls: list[tuple[TransactionId, str, Operation]] = field(default_factory=list)
+    refused_confirms: dict[Key, Refused] = field(default_factory=dict)
+    _deliveries: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def perform(
+        self, transaction_id: TransactionId, call: Call, _hold_until: datetime
+    ) -> Outcome:
+        """Makes the call, with the fault that the script says."""
+        seen = (transaction_id, call.phase.name, call.operation)
+        self.calls.append(seen)
+        fault = self.script(transaction_id, call, self.calls.count(seen))
+        match fault:
+            case LoseRequest():
+                return await self._time_out(call)
+            case LoseReply():
+                self._apply(transaction_id, call, None)
+                return await self._time_out(call)
+            case Late(delay_s):
+                self._deliver(transaction_id, call, delay_s)
+                return await self._time_out(call)
+        return self._apply(transaction_id, call, fault)
+
+    async def settled(self) -> None:
+        """Returns once every late delivery has arrived."""
+        while self._deliveries:
+            await asyncio.gather(*self._deliveries)
+
+    async def _time_out(self, call: Call) -> Outcome:
+        await self.clock.sleep(call.timeout_s)
+        return Unknown("DEADLINE_EXCEEDED")
+
+    def _deliver(self, transaction_id: TransactionId, call: Call, delay_s: float) -> None:
+        self._later(delay_s, lambda: self._apply(transaction_id, call, None))
+
+    def _later(self, delay_s: float, deed: Callable[[], object]) -> None:
+        async def later() -> None:
+            await self.clock.sleep(delay_s)
+            deed()
+
+        task = asyncio.create_task(later())
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+
+    def _apply(self, transaction_id: TransactionId, call: Call, fault: Fault | None) -> Outcome:
+        key = (transaction_id, call.phase.name)
+        match call.operation:
+            case Operation.TRY:
+                return self._try(key, call, fault)
+            case Operation.CONFIRM:
+                return self._confirm(key, fault)
+            case Operation.CANCEL:
+                return self._cancel(key)
+            case Operation.QUERY:
+                return self._query(key)
+
+    def _try(self, key: Key, call: Call, fault: Fault | None) -> Outcome:
+        if key not in self.records:
+            assert call.step.amount is not None, "a Try always moves money"
+            assert call.step.source, "a Try always has a source"
+            self.amounts[key] = call.step.amount.minor
+            if isinstance(fault, Refuse):
+                self.records[key] = Held.REFUSED
+            elif isinstance(fault, Defer):
+                self.records[key] = Held.PENDING
+                self._later(fault.after_s, lambda: self.decide_pending(key))
+            else:
+                self.records[key] = Held.HELD
+                self.effects[*key, Operation.TRY] += 1
+        return self._try_answer(key)
+
+    def _try_answer(self, key: Key) -> Outcome:
+        match self.records[key]:
+            case Held.HELD | Held.CONFIRMED:
+                return Applied()
+            case Held.PENDING:
+                return Pending()
+            case Held.REFUSED:
+                return Refused("REFUSED_BY_TEST", "the test wants it so")
+            case Held.CANCELLED:
+                return Refused("CANCELLED", "a Cancel came first")
+
+    def _confirm(self, key: Key, fault: Fault | None) -> Outcome:
+        record = self.records.get(key)
+        if key in self.refused_confirms:
+            return self.refused_confirms[key]
+        if record is Held.HELD:
+            if isinstance(fault, Refuse):
+                self.refused_confirms[key] = Refused(fault.code, "the test wants it so")
+                return self.refused_confirms[key]
+            self.records[key] = Held.CONFIRMED
+            self.effects[*key, Operation.CONFIRM] += 1
+        elif record is not Held.CONFIRMED:
+            return Unknown("FAILED_PRECONDITION", f"confirm while {record}", suspicious=True)
+        return Applied()
+
+    def _cancel(self, key: Key) -> Outcome:
+        record = self.records.get(key)
+        if record is Held.CONFIRMED:
+            return Unknown("FAILED_PRECONDITION", "cancel after confirm", suspicious=True)
+        if record in {Held.HELD, Held.PENDING}:
+            self.effects[*key, Operation.CANCEL] += 1
+        self.records[key] = Held.CANCELLED
+        return Applied()
+
+    def _query(self, key: Key) -> Outcome:
+        if key not in self.records:
+            return Unknown("UNKNOWN_TRANSACTION")
+        return self._try_answer(key)
+
+    def decide_pending(self, key: Key) -> None:
+        """The customer did what was asked: a pending Try becomes held."""
+        if self.records.get(key) is Held.PENDING:
+            self.records[key] = Held.HELD
+            self.effects[*key, Operation.TRY] += 1
