@@ -65,6 +65,12 @@ Fault: TypeAlias = LoseRequest | LoseReply | Late | Refuse | Defer
 Script: TypeAlias = Callable[[TransactionId, Call, int], Fault | None]
 """Which fault befalls the n-th (1, 2, …) call of an operation, if any."""
 
+
+def no_faults(_transaction_id: TransactionId, _call: Call, _attempt: int) -> Fault | None:
+    """The script in which nothing goes wrong."""
+    return None
+
+
 Key: TypeAlias = tuple[TransactionId, str]
 
 
@@ -73,7 +79,7 @@ class ModelParticipant:
     """See the head of this module. `effects` counts what took place, by (transaction, phase, …)."""
 
     clock: Clock
-    script: Script = lambda _id, _call, _attempt: None
+    script: Script = no_faults
     records: dict[Key, Held] = field(default_factory=dict)
     amounts: dict[Key, int] = field(default_factory=dict)
     effects: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""An asyncio loop on virtual time: waiting costs nothing, and nothing depends on the machine's speed.
+"""An asyncio loop on virtual time: waiting costs nothing, and the machine's speed matters nowhere.
 
 When no callback is ready, time jumps to the next timer. When there is no timer either, the program
 would hang for ever; the loop raises `Idle` instead, so that a lost wake-up is a failure and not a

@@ -1,0 +1,234 @@
+"""A whole coordinator in one thread: real engine, phases, flows and store code, on virtual time.
+
+Use inside `virtual_time.run`. A crash drops everything the process had in memory; `restart` builds
+a new coordinator over the same database and the same participants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random  # noqa: TID251 - seeded: this is the simulated Randomness
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.memory import MemoryPublisher
+from adapters.sealing import Sealer
+from adapters.sqlite.database import SqliteDatabase
+from adapters.sqlite.store import SqliteStore
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.money import Money
+from coordinator.domain.transaction import Change, OutboxEvent, Tender, Transaction
+from coordinator.engine.accept import Accept, NewPayment, OrderConflict
+from coordinator.engine.cancel import Cancel
+from coordinator.engine.drive import Driver
+from coordinator.engine.recover import Recover
+from coordinator.engine.relay import Relay
+from coordinator.ports import CommitResult
+from fault_injection.invariants import Scene
+from fault_injection.model_participant import ModelParticipant, Script, no_faults
+from fault_injection.virtual_time import VirtualClock
+from phases.flows import FLOW_ROWS, bind_flows
+from phases.registry import PHASES
+
+FLOWS = bind_flows(FLOW_ROWS, PHASES)
+MAX_IN_FLIGHT = 1000
+LEASE_S = 30.0
+
+
+class SeededIds:
+    """Transaction IDs 1, 2, 3 … in the form of UUIDv7."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def transaction_id(self) -> TransactionId:
+        """The next one."""
+        return TransactionId(str(uuid.UUID(int=(7 << 76) | (2 << 62) | next(self._numbers))))
+
+
+class SeededRandomness:
+    """Jitter from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - jitter is not cryptography
+
+    def draw(self) -> float:
+        """Uniform in 0..1."""
+        return self._random.random()
+
+
+class Crash(SystemExit):
+    """The process dies here. Not an Exception: no handler may survive it."""
+
+
+@dataclass
+class Recorder:
+    """An `Observer` that remembers; unexpected trouble is for the test to look at."""
+
+    troubles: list[tuple[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    def committed(self, change: Change) -> None:
+        """Remembers the change."""
+        self.changes.append(change)
+
+    def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
+        """Remembers the trouble."""
+        self.troubles.append((what, f"{type(error).__name__}: {error} {transaction_id}"))
+
+
+class RecordingPublisher(MemoryPublisher):
+    """A broker that also remembers the events themselves, without duplicates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[OutboxEvent] = []
+
+    async def publish(self, event: OutboxEvent) -> None:
+        """See `Publisher.publish`."""
+        new = event.id not in self.published
+        await super().publish(event)
+        if new:
+            self.events.append(event)
+
+
+class CountingStore(SqliteStore):
+    """The store of simulation, with a hook before and after every commit."""
+
+    before_commit: Callable[[Change], None] = staticmethod(lambda _change: None)
+    after_commit: Callable[[Change], None] = staticmethod(lambda _change: None)
+
+    async def commit(self, change: Change) -> CommitResult:
+        """See `Store.commit`."""
+        self.before_commit(change)
+        result = await super().commit(change)
+        self.after_commit(change)
+        return result
+
+
+class World:
+    """One database, three participants, one broker, and at any time at most one coordinator."""
+
+    def __init__(self, script: Script | None = None, seed: int = 0) -> None:
+        self.clock = VirtualClock()
+        self.observer = Recorder()
+        self.ids = SeededIds()
+        self.randomness = SeededRandomness(seed)
+        self.publisher = RecordingPublisher()
+        self.participants = {
+            name: ModelParticipant(self.clock, script or no_faults)
+            for name in sorted({phase.participant for phase in PHASES.values()} - {""})
+        }
+        self.database = SqliteDatabase()
+        self.store = CountingStore(
+            self.database,
+            owner="simulated",
+            sealer=Sealer([b"s" * 32]),
+            clock=self.clock,
+            lease_s=LEASE_S,
+        )
+
+    async def start(self) -> None:
+        """Opens the database and starts a coordinator."""
+        await self.store.start()
+        self.restart()
+
+    async def close(self) -> None:
+        """Stops everything."""
+        await self.driver.drain(0)
+        await self.store.close()
+        self.database.close()
+
+    def restart(self) -> None:
+        """A new coordinator process over the same database and participants."""
+        self.driver = Driver(
+            store=self.store,
+            participants=self.participants,
+            flows=FLOWS,
+            clock=self.clock,
+            randomness=self.randomness,
+            observer=self.observer,
+            owner="simulated",
+            patience_s=1.0,
+        )
+        self.cancel = Cancel(
+            store=self.store,
+            driver=self.driver,
+            flows=FLOWS,
+            clock=self.clock,
+            observer=self.observer,
+        )
+        self.accept = Accept(
+            store=self.store,
+            driver=self.driver,
+            cancel=self.cancel,
+            flows=FLOWS,
+            clock=self.clock,
+            ids=self.ids,
+            observer=self.observer,
+            max_amount_minor=10**9,
+        )
+        self.recover = Recover(store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT)
+        self.relay = Relay(store=self.store, publisher=self.publisher, observer=self.observer)
+
+    async def crash(self) -> None:
+        """The process dies: its tasks vanish, the database and the participants stay."""
+        tasks = list(self.driver._tasks.values())  # noqa: SLF001 - a crash asks nobody
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def until_settled(self, transaction_id: TransactionId) -> Transaction:
+        """Runs recovery until the transaction is settled and every late delivery has arrived."""
+        while True:
+            found = await self.store.get(transaction_id)
+            assert found is not None
+            if found.settled:
+                break
+            await self.recover.run_once()
+            await self.clock.sleep(1.0)
+        for participant in self.participants.values():
+            await participant.settled()
+        return found
+
+    async def scene(self, transaction_id: TransactionId) -> Scene:
+        """Everything that is known of a transaction."""
+        found = await self.store.get(transaction_id)
+        assert found is not None
+        journal = await self.store.journal(transaction_id, 0, 10_000)
+        while await self.relay.run_once():
+            pass
+        events = [
+            event for event in self.publisher.events if event.transaction_id == transaction_id
+        ]
+        return Scene(found, FLOWS[found.flow], journal, events, self.participants)
+
+
+def payment(
+    flow: str = "points_and_card",
+    key: str = "key-1",
+    *,
+    amount: int = 1000,
+    order_id: str = "",
+    on_conflict: OrderConflict = OrderConflict.REJECT,
+    caller: str = "shop",
+) -> NewPayment:
+    """A valid payment of `amount` yen over every tender of the flow."""
+    takers = FLOWS[flow].takers
+    parts = [amount // len(takers)] * len(takers)
+    parts[0] += amount - sum(parts)
+    return NewPayment(
+        caller=caller,
+        idempotency_key=key,
+        flow=flow,
+        amount=Money(amount, "JPY"),
+        tenders=tuple(
+            Tender(phase.name, f"source-of-{phase.name}", Money(part, "JPY"))
+            for phase, part in zip(takers, parts, strict=True)
+        ),
+        merchant_id="shop-1",
+        order_id=order_id,
+        order_conflict=on_conflict,
+    )
