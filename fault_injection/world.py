@@ -35,6 +35,7 @@ from phases.registry import PHASES
 FLOWS = bind_flows(FLOW_ROWS, PHASES)
 MAX_IN_FLIGHT = 1000
 LEASE_S = 30.0
+RECOVER_EVERY_S = 5.0
 
 
 class SeededIds:
@@ -188,7 +189,7 @@ class World:
             if found.settled:
                 break
             await self.recover.run_once()
-            await self.clock.sleep(1.0)
+            await self.clock.sleep(RECOVER_EVERY_S)
         for participant in self.participants.values():
             await participant.settled()
         return found

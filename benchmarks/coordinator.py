@@ -1,0 +1,108 @@
+"""A coordinator process whose participants answer at once, in process: only Kessai is measured.
+
+Reads its settings from the environment like `kessai serve`; prints its address when it serves.
+`BENCH_DELAY_S` makes every participant take that long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from datetime import datetime
+
+import uvloop
+
+from adapters.postgres.store import PostgresStore
+from adapters.sealing import Sealer
+from adapters.system import SystemClock, SystemIds, SystemRandomness
+from coordinator.bootstrap import World, assemble, checked_flows
+from coordinator.config import Settings, load
+from coordinator.domain.decide import Call
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.outcome import Applied, Outcome
+from coordinator.rpc.server import Server
+from coordinator.telemetry import LogObserver, configure_logs
+
+APPLIED = Applied()
+
+
+class InProcess:
+    """Says yes to everything, after `delay_s` seconds."""
+
+    def __init__(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+
+    async def perform(
+        self, _transaction_id: TransactionId, _call: Call, _hold_until: datetime
+    ) -> Outcome:
+        """Applied."""
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)  # noqa: TID251 - a stand-in for the network
+        return APPLIED
+
+
+def usage(in_flight: int) -> str:
+    """CPU and memory of this process, as JSON."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - not a file to keep
+        resident = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return json.dumps(
+        {
+            "cpu_s": used.ru_utime + used.ru_stime,
+            "rss": resident,
+            "threads": threading.active_count(),
+            "in_flight": in_flight,
+        }
+    )
+
+
+async def main(settings: Settings, delay_s: float) -> None:
+    """Serves until SIGTERM; every line on stdin is answered by a line of usage."""
+    keys = [base64.b64decode(key.get_secret_value()) for key in settings.seal_keys]
+    url = settings.database_url.get_secret_value()
+    store = PostgresStore(url, owner="bench", sealer=Sealer(keys), lease_s=settings.lease_s)
+    await store.start()
+    world = World(
+        store=store,
+        participants=dict.fromkeys(("points", "card", "merchant"), InProcess(delay_s)),
+        publisher=None,
+        clock=SystemClock(),
+        ids=SystemIds(),
+        randomness=SystemRandomness(),
+        observer=LogObserver(),
+    )
+    coordinator = assemble(world, settings, flows=checked_flows(settings), owner="bench")
+    server = Server(
+        coordinator.servicer,
+        listen=settings.listen,
+        max_in_flight=settings.max_in_flight,
+        reflect=False,
+    )
+    await server.start()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_reader(
+        sys.stdin.fileno(),
+        lambda: sys.stdin.readline() and print(usage(coordinator.driver.in_flight), flush=True),
+    )
+    background = [asyncio.create_task(service.run()) for service in coordinator.services]
+    print(server.address, flush=True)
+    await stopping.wait()
+    for task in background:
+        task.cancel()
+    await server.stop(1.0)
+    await coordinator.driver.drain(1.0)
+    await store.close()
+
+
+if __name__ == "__main__":
+    configured = load()
+    configure_logs(configured.log_format, "warning")
+    uvloop.run(main(configured, float(os.environ.get("BENCH_DELAY_S", "0"))))  # noqa: TID251 - script
