@@ -12,6 +12,7 @@ import random  # noqa: TID251 - seeded: this is the simulated Randomness
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from adapters.memory import MemoryPublisher
 from adapters.sealing import Sealer
@@ -36,6 +37,8 @@ FLOWS = bind_flows(FLOW_ROWS, PHASES)
 MAX_IN_FLIGHT = 1000
 LEASE_S = 30.0
 RECOVER_EVERY_S = 5.0
+LIMIT_S = 3600.0
+"""Longer than any outage that the tests inject, with every backoff on top, in seconds."""
 
 
 class SeededIds:
@@ -182,11 +185,15 @@ class World:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def until_settled(self, transaction_id: TransactionId) -> Transaction:
-        """Runs recovery until the transaction is settled and every late delivery has arrived."""
+        """Runs recovery until the transaction is settled and every late delivery has arrived.
+
+        Gives up after LIMIT_S of virtual time; that it is not settled then is for a checker to say.
+        """
+        end = self.clock.now() + timedelta(seconds=LIMIT_S)
         while True:
             found = await self.store.get(transaction_id)
             assert found is not None
-            if found.settled:
+            if found.settled or self.clock.now() >= end:
                 break
             await self.recover.run_once()
             await self.clock.sleep(RECOVER_EVERY_S)

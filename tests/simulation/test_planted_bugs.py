@@ -1,0 +1,138 @@
+"""The alarm works: each planted bug is caught by an invariant of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from coordinator.domain import decide
+from coordinator.domain.machine import Event
+from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown
+from coordinator.domain.phase import Operation
+from coordinator.domain.transaction import Draft, Failure, StepStatus, Transaction
+from coordinator.engine import recover
+from fault_injection.invariants import Scene, Violation, check
+from fault_injection.model_participant import (
+    Held,
+    Key,
+    Late,
+    LoseReply,
+    LoseRequest,
+    ModelParticipant,
+    Refuse,
+    Script,
+)
+from fault_injection.virtual_time import run
+from fault_injection.world import LEASE_S, World, payment
+from tests.simulation.test_business_paths import at, play
+
+
+def capture_timeout_taken_for_a_refusal(patch: pytest.MonkeyPatch) -> Script:
+    perform = ModelParticipant.perform
+
+    async def eager(self: ModelParticipant, tx: object, call: object, until: object) -> Outcome:
+        outcome = await perform(self, tx, call, until)  # type: ignore[arg-type]
+        confirm = call.operation is Operation.CONFIRM  # type: ignore[attr-defined]
+        if confirm and isinstance(outcome, Unknown):
+            return Refused("DECLINED", "it did not answer")
+        return outcome
+
+    patch.setattr(ModelParticipant, "perform", eager)
+    return at("card_charge", Operation.CONFIRM, LoseReply(), 1)
+
+
+def confirms_in_parallel_with_the_pivot(patch: pytest.MonkeyPatch) -> Script:
+    def hasty(tx: Transaction, flow: object, now: object) -> decide.Action:
+        if any(step.status is StepStatus.REFUSED for step in tx.steps):
+            return capturing(tx, flow, now)  # type: ignore[arg-type]
+        left = [s for s in tx.steps if s.amount and s.status is not StepStatus.CONFIRMED]
+        if not left:
+            return decide.Advance((Event.SETTLE,))
+        return decide._ask(left, flow, Operation.CONFIRM, now)  # type: ignore[arg-type]
+
+    capturing = decide._capturing
+    patch.setattr(decide, "_capturing", hasty)
+    return at("card_charge", Operation.CONFIRM, Refuse(), 1)
+
+
+def a_participant_without_tombstones(patch: pytest.MonkeyPatch) -> Script:
+    cancel_ = ModelParticipant._cancel
+
+    def forgetful(self: ModelParticipant, key: Key) -> Outcome:
+        return cancel_(self, key) if key in self.records else Applied()
+
+    patch.setattr(ModelParticipant, "_cancel", forgetful)
+    return at("points_reserve", Operation.TRY, Late(60.0), 99)
+
+
+def a_participant_without_a_fence(patch: pytest.MonkeyPatch) -> Script:
+    def careless(self: ModelParticipant, key: Key, _fault: object) -> Outcome:
+        self.records[key] = Held.CONFIRMED
+        self.effects[*key, Operation.CONFIRM] += 1
+        return Applied()
+
+    patch.setattr(ModelParticipant, "_confirm", careless)
+    return at("card_charge", Operation.CONFIRM, LoseReply(), 1)
+
+
+def an_unknown_try_is_not_cancelled(patch: pytest.MonkeyPatch) -> Script:
+    patch.setattr(decide, "MAY_HOLD", frozenset({StepStatus.HELD}))
+    return at("points_reserve", Operation.TRY, LoseReply(), 99)
+
+
+def the_release_forgets_why(patch: pytest.MonkeyPatch) -> Script:
+    patch.setattr(decide, "Failure", lambda *_args: Failure("", ""))
+    return at("card_charge", Operation.TRY, Refuse(), 1)
+
+
+def no_outbox_row(patch: pytest.MonkeyPatch) -> Script:
+    change = Draft.change
+    patch.setattr(Draft, "change", lambda self, **kw: replace(change(self, **kw), events=()))
+    return at("card_charge", Operation.TRY, LoseRequest(), 1)
+
+
+PLANTED = (
+    capture_timeout_taken_for_a_refusal,
+    confirms_in_parallel_with_the_pivot,
+    a_participant_without_tombstones,
+    a_participant_without_a_fence,
+    an_unknown_try_is_not_cancelled,
+    the_release_forgets_why,
+    no_outbox_row,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_caught(
+    monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], Script]
+) -> None:
+    script = plant(monkeypatch)
+    with pytest.raises(Violation):
+        check(run(play(World(script), "points_and_card")))
+
+
+def test_forgetting_what_another_process_may_have_sent_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check(run(play_with_a_try_in_flight_at_the_crash()))
+    monkeypatch.setattr(recover, "as_recovered", lambda tx: tx)
+    with pytest.raises(Violation):
+        check(run(play_with_a_try_in_flight_at_the_crash()))
+
+
+async def play_with_a_try_in_flight_at_the_crash() -> Scene:
+    """The Try arrives long after its sender died; the next process is past the try deadline."""
+    world = World(at("points_reserve", Operation.TRY, Late(60.0), 1))
+    await world.start()
+    try:
+        accepted = await world.accept(payment(), 0.0)
+        await world.clock.sleep(0.5)
+        await world.crash()
+        await world.clock.sleep(LEASE_S + 5.0)
+        world.restart()
+        await world.until_settled(accepted.transaction.id)
+        return await world.scene(accepted.transaction.id)
+    finally:
+        await world.close()
