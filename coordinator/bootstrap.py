@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import uvloop
-from adapters.postgres.store import PostgresStore
 
 from adapters.nats import NatsPublisher
 from adapters.participant_grpc import GrpcParticipant
+from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
 from coordinator.config import Settings

@@ -127,3 +127,10 @@ def load(**flags: object) -> Settings:
 def api_key_from_environment() -> str:
     """The client's API key, from KESSAI_API_KEY; empty if there is none."""
     return os.environ.get("KESSAI_API_KEY", "")  # noqa: TID251 - this module is the reader
+
+
+def child_environment(**variables: str) -> dict[str, str]:
+    """The environment for a child: ours without any KESSAI_ variable, plus `variables`."""
+    inherited = os.environ.items()  # noqa: TID251 - this module is the reader
+    kept = {name: value for name, value in inherited if not name.startswith("KESSAI_")}
+    return kept | variables

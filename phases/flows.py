@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from coordinator.domain.flow import Flow, FlowRow, bind
+from coordinator.domain.flow import BadFlow, Flow, FlowRow, bind
 from coordinator.domain.phase import Phase
 
 FLOW_ROWS: tuple[FlowRow, ...] = (
@@ -32,4 +32,9 @@ FLOW_ROWS: tuple[FlowRow, ...] = (
 
 def bind_flows(rows: Iterable[FlowRow], phases: Mapping[str, Phase]) -> Mapping[str, Flow]:
     """The checked flows by name. Raises BadFlow for the first row that breaks the rules."""
-    return {row.name: bind(row, phases) for row in rows}
+    flows: dict[str, Flow] = {}
+    for row in rows:
+        if row.name in flows:
+            raise BadFlow(row.name, ["there are two flows of this name"])
+        flows[row.name] = bind(row, phases)
+    return flows

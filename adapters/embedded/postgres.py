@@ -1,10 +1,10 @@
 """A real PostgreSQL from a wheel, for `kessai up`, `kessai demo` and the tests.
 
-Whoever starts it owns it and stops it. The wheel's own counting of users cannot be relied on: a user that is
-killed is never uncounted. Processes that may be killed therefore only ever receive a URL.
+Whoever starts it owns it and stops it. The wheel's own counting of users cannot be relied on: a
+user that is killed is never uncounted. Processes that may be killed therefore only receive a URL.
 
-Run as root, the wheel creates a system user and opens (chmod) every parent folder of the data folder
-and of the Python environment; run as an ordinary user it does neither.
+Run as root, the wheel creates a system user and opens (chmod) every parent folder of the data
+folder and of the Python environment; run as an ordinary user it does neither.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ it. It gets its settings by its environment and writes its log to a file. It hol
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import sys
 import threading
@@ -33,11 +35,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process ended. `expected` if we stopped it; `status` is negative for a signal."""
+    """A process ended. `expected` if we stopped it; `status` is negative for a signal.
+
+    The status of a process that is not our child is None: only its parent is told.
+    """
 
     name: str
     pid: int
-    status: int
+    status: int | None
     expected: bool
 
 
@@ -58,7 +63,7 @@ class Child:
         self.name = name
         self.log = log
         self._arguments = tuple(arguments)
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._report = report
         self._process: subprocess.Popen[str] | None = None
         self._follower: threading.Thread | None = None
@@ -84,7 +89,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,
                 text=True,
                 errors="replace",
@@ -124,15 +129,6 @@ class Child:
         process.wait()
         self._close(process)
 
-    def tail(self, lines: int = 15) -> list[str]:
-        """The last lines of its log."""
-        if not self.log.exists():
-            return []
-        with self.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, 2) - TAIL_BYTES))
-            text = log.read().decode(errors="replace")
-        return [plain(line) for line in text.splitlines()[-lines:]]
-
     def _follow(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
@@ -149,3 +145,37 @@ class Child:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def tail(log: Path, lines: int = 15) -> list[str]:
+    """The last lines of a log; none if it is not there."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    return [plain(line) for line in text.splitlines()[-lines:]]
+
+
+def watch(
+    name: str, pid: int, report: Callable[[ChildEvent], None], expected: Callable[[], bool]
+) -> threading.Event:
+    """Reports the end of a process that somebody else started and stops, and sets the event.
+
+    Only Linux can wait for such a process; elsewhere its end shows by what no longer works.
+    """
+    ended = threading.Event()
+    if not hasattr(os, "pidfd_open"):
+        return ended
+    descriptor = os.pidfd_open(pid)
+
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll()
+        os.close(descriptor)
+        ended.set()
+        report(Ended(name, pid, None, expected()))
+
+    threading.Thread(target=wait, name=f"watch-{name}", daemon=True).start()
+    return ended

@@ -15,10 +15,10 @@ from typing import Any, Self
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-
-from coordinator.cli.failures import ExitCode, Failure, FieldAtFault
 from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
+
+from coordinator.cli.failures import ExitCode, Failure, FieldAtFault
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
 PAGE_SIZE = 500
@@ -67,7 +67,7 @@ class Client:
         request = pb.CancelPaymentRequest(payment_id=payment_id, reason=reason)
         return _payment(self._call(self._stub.CancelPayment, request))
 
-    def list(self, request: pb.ListPaymentsRequest, limit: int) -> list[pb.Payment]:
+    def search(self, request: pb.ListPaymentsRequest, limit: int) -> list[pb.Payment]:
         """Up to `limit` payments, newest first, over as many pages as it takes."""
         payments: list[pb.Payment] = []
         while len(payments) < limit:
@@ -158,7 +158,7 @@ def _no_answer(code: grpc.StatusCode, details: str, address: str) -> Failure:
             "ask with `kessai payments get` or `list`, or repeat `create` with the same --key",
         )
     return Failure(
-        f"cannot reach {address}: {details}",
+        f"cannot reach {address}: {details.rpartition(': ')[2]}",
         ExitCode.UNREACHABLE,
         code.name,
         "is `kessai up` or `kessai serve` running? Another address: --address or KESSAI_ADDRESS",

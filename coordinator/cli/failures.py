@@ -32,21 +32,6 @@ MEANINGS = {
 }
 
 
-def epilog(*examples: str, **codes: str) -> str:
-    """The end of a command's help: examples, then its exit codes.
-
-    `codes` are names of ExitCode in small letters with what they mean here, empty for the usual
-    meaning; ok and usage are always there.
-    """
-    meant = {ExitCode.OK: "", ExitCode.USAGE: ""}
-    meant |= {ExitCode[name.upper()]: meaning for name, meaning in codes.items()}
-    lines = ["Examples:"]
-    lines += [f"  {example}" for example in examples]
-    lines += ["", "Exit codes:"]
-    lines += [f"  {code.value}  {meant[code] or MEANINGS[code]}" for code in sorted(meant)]
-    return "\n".join(lines).replace("[", "\\[")
-
-
 @dataclass(frozen=True, slots=True)
 class FieldAtFault:
     """One field the server or the command refused."""
@@ -95,6 +80,6 @@ def show(failure: Failure, form: Format) -> None:
         text.append(f": {plain(item.message)}", style="not bold default")
         if item.code:
             text.append(f" ({plain(item.code)})", style="dim")
-    if failure.hint:
-        text.append(f"\n  {plain(failure.hint)}", style="not bold default")
+    for line in failure.hint.splitlines():
+        text.append(f"\n  {plain(line)}", style="not bold default")
     messages().print(text)

@@ -38,10 +38,18 @@ class Interruption:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Signals wait until the block is done."""
+        """Signals wait until the block is done.
+
+        What the block starts in the terminal's own process group gets the signal as well, and may
+        fail by it: such a failure is the interruption.
+        """
         self._shields += 1
         try:
             yield
+        except Exception:
+            if self._wanted:
+                raise Interrupted from None
+            raise
         finally:
             self._shields -= 1
         if self._wanted and not self._shields and not self._ignoring:
@@ -51,7 +59,7 @@ class Interruption:
         """From now on signals change nothing."""
         self._ignoring = True
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
         self._wanted = True
         if not self._shields and not self._ignoring:
             raise Interrupted

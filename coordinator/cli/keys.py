@@ -16,15 +16,12 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli.failures import Failure, epilog
+from coordinator.cli.app import app
+from coordinator.cli.failures import Failure
+from coordinator.cli.helps import command
 from coordinator.cli.output import Format, OutputOption, data, emit
 
 SEAL_KEY_BYTES = 32
-EPILOG = epilog(
-    "kessai keygen --caller shop",
-    "kessai keygen --output json",
-    'eval "$(kessai keygen)" && kessai serve …',
-)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,7 +58,14 @@ def kept_keys(path: Path) -> Keys:
     return keys
 
 
+@command(
+    app,
+    "kessai keygen --caller shop",
+    "kessai keygen --output json",
+    'eval "$(kessai keygen)" && kessai serve …',
+)
 def keygen(
+    *,
     caller: Annotated[
         str, typer.Option(help="The caller's name: letters, digits, dot, dash, underscore.")
     ] = "shop",

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -72,12 +72,13 @@ def plain(text: str) -> str:
     )
 
 
-def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """An empty table; `right` names the columns with numbers."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
+    """An empty table. `right` names the columns with numbers, `whole` those that never wrap."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    numbers, unbroken = frozenset(right), frozenset(whole)
     for column in columns:
-        justify = "right" if column in set(right) else "left"
-        made.add_column(column, justify=justify, overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in numbers else "left"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken)
     return made
 
 

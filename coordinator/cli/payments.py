@@ -5,12 +5,14 @@ Heavy modules (gRPC, protobuf) are imported inside the commands, so that `--help
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from coordinator.cli.failures import ExitCode, Failure, epilog
+from coordinator.cli.failures import ExitCode, Failure
+from coordinator.cli.helps import command, epilog
 from coordinator.cli.options import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
@@ -23,10 +25,17 @@ from coordinator.cli.options import (
     parse_time,
 )
 from coordinator.cli.output import Format, OutputOption, data, emit, emit_all, say
+from coordinator.domain.phase import Role
+from phases.flows import FLOW_ROWS
+from phases.registry import PHASES
 
 if TYPE_CHECKING:
-    from coordinator.cli.client import Client
     from kessai.payments.v1 import payments_pb2 as pb
+
+    from coordinator.cli.client import Client
+
+Request = TypeVar("Request")
+METHODS = tuple(phase.name for phase in PHASES.values() if phase.role is Role.TAKES)
 
 app = typer.Typer(
     name="payments",
@@ -62,22 +71,23 @@ def _client(address: str, api_key: str, timeout_s: float) -> Client:
     return Client(address, api_key, timeout_s)
 
 
-@app.command(
-    epilog=epilog(
-        "kessai payments create --flow points_and_card --amount 1000 --currency JPY \\",
-        "  --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1",
-        "kessai payments create --flow points_only --amount 50 --currency JPY \\",
-        "  --tender points_reserve:bob:50 --merchant shop-1 --order A-17 --key till-3-0001",
-        failed="the payment FAILED; the reason is shown",
-        unreachable="",
-        refused="",
-        unsettled="accepted; follow it with `kessai payments watch`",
-    )
+@command(
+    app,
+    "kessai payments create --flow points_and_card --amount 1000 --currency JPY \\",
+    "  --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 \\",
+    "  --merchant shop-1",
+    "kessai payments create --flow points_only --amount 50 --currency JPY \\",
+    "  --tender points_reserve:bob:50 --merchant shop-1 --key till-3-0001",
+    failed="the payment FAILED; the reason is shown",
+    unreachable="",
+    refused="",
+    unsettled="accepted; follow it with `kessai payments watch`",
 )
 def create(
+    *,
     flow: Annotated[
         str,
-        typer.Option(help="The flow: points_and_card, points_only, card_only."),
+        typer.Option(help=f"The flow: {', '.join(row.name for row in FLOW_ROWS)}."),
     ],
     amount: Annotated[
         int, typer.Option(help="The whole amount in minor units: 400 is 400 JPY, or 4.00 USD.")
@@ -88,7 +98,7 @@ def create(
         typer.Option(
             metavar="METHOD:SOURCE:AMOUNT",
             help="One source of the money, the amount in minor units; once for each. "
-            "Methods: points_reserve (source: a wallet), card_charge (a card's token).",
+            f"Methods: {', '.join(METHODS)}. Sources: a wallet, a card's token.",
         ),
     ],
     merchant: Annotated[str, typer.Option(help="The merchant to credit.")],
@@ -110,26 +120,23 @@ def create(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Creates a payment and waits until it is settled or the time is nearly over."""
+    from kessai.payments.v1 import payments_pb2 as pb  # noqa: PLC0415 - slow
+
     from adapters.system import SystemIds  # noqa: PLC0415 - only this command needs it
     from coordinator.cli.show import payment_view, record, state_name  # noqa: PLC0415 - slow
-    from kessai.payments.v1 import payments_pb2 as pb  # noqa: PLC0415 - slow
 
     tenders = [parse_tender(text) for text in tender]
     with _client(address, api_key, timeout) as client:
         if not key:
             key = f"cli-{SystemIds().transaction_id()}"
             say(f"key: {key} (to repeat this call safely, add --key {key})")
-        try:
-            request = pb.CreatePaymentRequest(
+        request = _sendable(
+            lambda: pb.CreatePaymentRequest(
                 idempotency_key=key,
                 flow=flow,
-                amount=pb.Money(currency_code=currency, minor_units=amount),
+                amount=_money(currency, amount),
                 tenders=[
-                    pb.Tender(
-                        method=method,
-                        source=source,
-                        amount=pb.Money(currency_code=currency, minor_units=part),
-                    )
+                    pb.Tender(method=method, source=source, amount=_money(currency, part))
                     for method, source, part in tenders
                 ],
                 merchant_id=merchant,
@@ -137,8 +144,7 @@ def create(
                 order_conflict=_order_conflict(on_order_conflict),
                 customer_id=customer,
             )
-        except ValueError:
-            raise _unsendable() from None
+        )
         answer = client.create(request)
     payment = answer.payment
     if answer.replayed:
@@ -147,15 +153,15 @@ def create(
     _end_by(state_name(payment), payment.payment_id)
 
 
-@app.command(
-    epilog=epilog(
-        "kessai payments get 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
-        "kessai payments get 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output json",
-        unreachable="",
-        refused="refused by the server, for instance because there is no such payment",
-    )
+@command(
+    app,
+    "kessai payments get 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+    "kessai payments get 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output json",
+    unreachable="",
+    refused="refused by the server, for instance because there is no such payment",
 )
 def get(
+    *,
     payment_id: PaymentArgument,
     address: AddressOption = DEFAULT_ADDRESS,
     api_key: ApiKeyOption = "",
@@ -170,16 +176,16 @@ def get(
     emit(output, record(payment), lambda: payment_view(payment))
 
 
-@app.command(
-    "list",
-    epilog=epilog(
-        "kessai payments list --state FAILED --state CANCELLING --limit 20",
-        "kessai payments list --merchant shop-1 --from 2026-11-21 --to 2026-11-22 -o jsonl",
-        unreachable="",
-        refused="",
-    ),
+@command(
+    app,
+    "kessai payments list --state FAILED --state CANCELLING --limit 20",
+    "kessai payments list --merchant shop-1 --from 2026-11-21 --to 2026-11-22 -o jsonl",
+    unreachable="",
+    refused="",
+    name="list",
 )
 def list_payments(
+    *,
     state: Annotated[
         list[StateName] | None, typer.Option(help="Only this state; may be given several times.")
     ] = None,
@@ -203,38 +209,39 @@ def list_payments(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Lists payments, newest first."""
-    from coordinator.cli.show import payments_view, record  # noqa: PLC0415 - slow
     from kessai.payments.v1 import payments_pb2 as pb  # noqa: PLC0415 - slow
 
-    try:
-        request = pb.ListPaymentsRequest(
-            states=[pb.PaymentState.Value(f"PAYMENT_STATE_{name}") for name in state or ()],
+    from coordinator.cli.show import payments_view, record  # noqa: PLC0415 - slow
+
+    start, end = parse_time(created_from), parse_time(created_to)
+    request = _sendable(
+        lambda: pb.ListPaymentsRequest(
+            states=[f"PAYMENT_STATE_{name}" for name in state or ()],
             order_id=order,
             customer_id=customer,
             merchant_id=merchant,
-            create_time_from=parse_time(created_from),
-            create_time_to=parse_time(created_to),
+            create_time_from=start,
+            create_time_to=end,
         )
-    except ValueError:
-        raise _unsendable() from None
+    )
     with _client(address, api_key, timeout) as client:
-        payments = client.list(request, limit)
-    emit_all(output, map(record, payments), lambda: payments_view(payments))
+        payments = client.search(request, limit)
+    emit_all(output, map(record, payments), lambda: payments_view(payments, data().width))
     if output is Format.TABLE and len(payments) == limit:
         say(f"there may be more than these {limit}; see --limit")
 
 
-@app.command(
-    epilog=epilog(
-        "kessai payments watch 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
-        "kessai payments watch 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output jsonl",
-        failed="the payment FAILED; the reason is shown",
-        unreachable="",
-        refused="",
-        unsettled="the server ended the watch before the payment was settled",
-    )
+@command(
+    app,
+    "kessai payments watch 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+    "kessai payments watch 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output jsonl",
+    failed="the payment FAILED; the reason is shown",
+    unreachable="",
+    refused="",
+    unsettled="the server ended the watch before the payment was settled",
 )
 def watch(
+    *,
     payment_id: PaymentArgument,
     address: AddressOption = DEFAULT_ADDRESS,
     api_key: ApiKeyOption = "",
@@ -257,15 +264,15 @@ def watch(
     _end_by(state_name(seen[-1]) if seen else "", payment_id)
 
 
-@app.command(
-    epilog=epilog(
-        "kessai payments cancel 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --reason 'customer left'",
-        unreachable="",
-        refused="refused by the server, for instance because it is decided already",
-        unsettled="being cancelled; follow it with `kessai payments watch`",
-    )
+@command(
+    app,
+    "kessai payments cancel 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --reason 'customer left'",
+    unreachable="",
+    refused="refused by the server, for instance because it is decided already",
+    unsettled="being cancelled; follow it with `kessai payments watch`",
 )
 def cancel(
+    *,
     payment_id: PaymentArgument,
     reason: Annotated[str, typer.Option(help="One line for the record.")] = "",
     address: AddressOption = DEFAULT_ADDRESS,
@@ -274,24 +281,24 @@ def cancel(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Cancels a payment that is not decided yet, and waits until everything is released."""
-    from coordinator.cli.show import SETTLED, payment_view, record, state_name  # noqa: PLC0415 - slow
+    from coordinator.cli import show  # noqa: PLC0415 - slow
 
     with _client(address, api_key, timeout) as client:
         payment = client.cancel(payment_id, reason)
-    emit(output, record(payment), lambda: payment_view(payment))
-    if state_name(payment) not in SETTLED:
+    emit(output, show.record(payment), lambda: show.payment_view(payment))
+    if show.state_name(payment) not in show.SETTLED:
         raise typer.Exit(ExitCode.UNSETTLED)
 
 
-@app.command(
-    epilog=epilog(
-        "kessai payments journal 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
-        "kessai payments journal 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output jsonl",
-        unreachable="",
-        refused="refused by the server, for instance because there is no such payment",
-    )
+@command(
+    app,
+    "kessai payments journal 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+    "kessai payments journal 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --output jsonl",
+    unreachable="",
+    refused="refused by the server, for instance because there is no such payment",
 )
 def journal(
+    *,
     payment_id: PaymentArgument,
     address: AddressOption = DEFAULT_ADDRESS,
     api_key: ApiKeyOption = "",
@@ -316,11 +323,21 @@ def _order_conflict(choice: OnOrderConflict) -> pb.OrderConflict:
             return payments_pb2.ORDER_CONFLICT_CANCEL_PREVIOUS
 
 
-def _unsendable() -> Failure:
-    return Failure(
-        "a value cannot be sent: numbers must fit 64 bits, and text must be Unicode",
-        ExitCode.USAGE,
-    )
+def _money(currency: str, minor: int) -> pb.Money:
+    from kessai.payments.v1 import payments_pb2  # noqa: PLC0415 - slow
+
+    return payments_pb2.Money(currency_code=currency, minor_units=minor)
+
+
+def _sendable(make: Callable[[], Request]) -> Request:
+    """The request. Raises Failure where protobuf cannot carry a value."""
+    try:
+        return make()
+    except ValueError:  # its message repeats the value
+        raise Failure(
+            "a value cannot be sent: numbers must fit 64 bits, and text must be Unicode",
+            ExitCode.USAGE,
+        ) from None
 
 
 def _end_by(state: str, payment_id: str) -> None:

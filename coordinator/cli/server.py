@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli.failures import ExitCode, Failure, epilog
+from coordinator.cli.app import app
+from coordinator.cli.failures import ExitCode, Failure
+from coordinator.cli.helps import command
 from coordinator.cli.lifeline import LifelineOption, hold_lifeline
+from coordinator.cli.output import Format, OutputOption, emit
 from coordinator.cli.ready import announce
 
-SERVE_EPILOG = epilog(
-    "kessai serve --database-url postgresql://kessai@db/kessai --nats-url nats://nats:4222 \\",
-    "  --participant points=points:7401 --participant card=card:7402 \\",
-    "  --participant merchant=merchant:7403",
-    "KESSAI_CONFIG=/etc/kessai.toml kessai serve --log-format json",
-    failed="it could not go on serving",
-    unreachable="the database cannot be reached",
-)
-MIGRATE_EPILOG = epilog(
-    "kessai migrate --database-url postgresql://kessai@db/kessai",
-    "KESSAI_DATABASE_URL=postgresql://kessai@db/kessai kessai migrate",
-    failed="the schema could not be brought up to date",
-    unreachable="the database cannot be reached",
-)
+if TYPE_CHECKING:
+    from coordinator.domain.errors import StoreUnavailable
+
+
+# The flags of `kessai serve`, one for each setting that is not a secret key.
+_DatabaseUrlFlag = Annotated[
+    str | None, typer.Option(help="PostgreSQL URL of the coordinator's own database.")
+]
+_ListenFlag = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Address of PaymentService; port 0: any free one."),
+]
+_ParticipantFlag = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=HOST:PORT", help="A participant's address; once for each."),
+]
+_CallerFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SHA256", help="A caller and the SHA-256 (hex) of its API key; repeatable."
+    ),
+]
+_NatsUrlFlag = Annotated[
+    str | None, typer.Option(help="NATS server; without one, events wait in the outbox.")
+]
+_ReflectionFlag = Annotated[
+    bool | None, typer.Option("--reflection/--no-reflection", help="Serve gRPC reflection.")
+]
+_LogFormatFlag = Annotated[str | None, typer.Option(help="json or console.")]
+_LogLevelFlag = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+_MaxInFlightFlag = Annotated[
+    int | None, typer.Option(help="Calls served at once; others are refused.")
+]
+_MaxAmountMinorFlag = Annotated[
+    int | None, typer.Option(help="Largest payment, in minor units of its currency.")
+]
+_DeadlineMarginSFlag = Annotated[
+    float | None, typer.Option(help="How long before a caller's deadline the answer leaves.")
+]
+_PatienceSFlag = Annotated[float | None, typer.Option(help="Longer waits are handed to the table.")]
+_LeaseSFlag = Annotated[float | None, typer.Option(help="How long a claim lasts.")]
+_RecoverIntervalSFlag = Annotated[float | None, typer.Option(help="Pause between recovery scans.")]
+_RelayIntervalSFlag = Annotated[float | None, typer.Option(help="Pause between outbox scans.")]
+_DrainSFlag = Annotated[
+    float | None, typer.Option(help="How long a stopping server finishes its calls.")
+]
 
 
 def _pairs(option: str, values: list[str] | None) -> dict[str, str] | None:
@@ -36,54 +71,34 @@ def _pairs(option: str, values: list[str] | None) -> dict[str, str] | None:
     return pairs
 
 
+@command(
+    app,
+    "kessai serve --database-url postgresql://kessai@db/kessai \\",
+    "  --nats-url nats://nats:4222 \\",
+    "  --participant points=points:7401 --participant card=card:7402 \\",
+    "  --participant merchant=merchant:7403",
+    "KESSAI_CONFIG=/etc/kessai.toml kessai serve --log-format json",
+    failed="it could not go on serving",
+    unreachable="the database cannot be reached",
+)
 def serve(
-    database_url: Annotated[
-        str | None, typer.Option(help="PostgreSQL URL of the coordinator's own database.")
-    ] = None,
-    listen: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Address of PaymentService; port 0: any free one."),
-    ] = None,
-    participant: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=HOST:PORT", help="A participant's address; once for each."),
-    ] = None,
-    caller: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=SHA256", help="A caller and the SHA-256 (hex) of its API key; repeatable."
-        ),
-    ] = None,
-    nats_url: Annotated[
-        str | None, typer.Option(help="NATS server; without one, events wait in the outbox.")
-    ] = None,
-    reflection: Annotated[
-        bool | None, typer.Option("--reflection/--no-reflection", help="Serve gRPC reflection.")
-    ] = None,
-    log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-    max_in_flight: Annotated[
-        int | None, typer.Option(help="Calls served at once; others are refused.")
-    ] = None,
-    max_amount_minor: Annotated[
-        int | None, typer.Option(help="Largest payment, in minor units of its currency.")
-    ] = None,
-    deadline_margin_s: Annotated[
-        float | None, typer.Option(help="How long before a caller's deadline the answer leaves.")
-    ] = None,
-    patience_s: Annotated[
-        float | None, typer.Option(help="Longer waits are handed to the table.")
-    ] = None,
-    lease_s: Annotated[float | None, typer.Option(help="How long a claim lasts.")] = None,
-    recover_interval_s: Annotated[
-        float | None, typer.Option(help="Pause between recovery scans.")
-    ] = None,
-    relay_interval_s: Annotated[
-        float | None, typer.Option(help="Pause between outbox scans.")
-    ] = None,
-    drain_s: Annotated[
-        float | None, typer.Option(help="How long a stopping server finishes its calls.")
-    ] = None,
+    *,
+    database_url: _DatabaseUrlFlag = None,
+    listen: _ListenFlag = None,
+    participant: _ParticipantFlag = None,
+    caller: _CallerFlag = None,
+    nats_url: _NatsUrlFlag = None,
+    reflection: _ReflectionFlag = None,
+    log_format: _LogFormatFlag = None,
+    log_level: _LogLevelFlag = None,
+    max_in_flight: _MaxInFlightFlag = None,
+    max_amount_minor: _MaxAmountMinorFlag = None,
+    deadline_margin_s: _DeadlineMarginSFlag = None,
+    patience_s: _PatienceSFlag = None,
+    lease_s: _LeaseSFlag = None,
+    recover_interval_s: _RecoverIntervalSFlag = None,
+    relay_interval_s: _RelayIntervalSFlag = None,
+    drain_s: _DrainSFlag = None,
     lifeline: LifelineOption = False,
 ) -> None:
     """Runs the coordinator in the foreground until SIGTERM or Ctrl-C, then drains.
@@ -125,4 +140,46 @@ def serve(
     except ConfigurationError as error:
         raise Failure(str(error), ExitCode.USAGE, error.code) from None
     except StoreUnavailable as error:
-        raise Failure(str(error), ExitCode.UNREACHABLE, error.code) from None
+        raise _database_is_away(error) from None
+
+
+@command(
+    app,
+    "kessai migrate --database-url postgresql://kessai@db/kessai",
+    "KESSAI_DATABASE_URL=postgresql://kessai@db/kessai kessai migrate",
+    failed="the schema could not be brought up to date",
+    unreachable="the database cannot be reached",
+)
+def migrate(
+    *,
+    database_url: Annotated[
+        str,
+        typer.Option(
+            envvar="KESSAI_DATABASE_URL",
+            help="PostgreSQL URL of the coordinator's own database.",
+            show_default=False,
+        ),
+    ],
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Brings the coordinator's database to this version's schema. Safe to repeat."""
+    from adapters.postgres import migrate as migrations  # noqa: PLC0415 - slow
+    from coordinator.domain.errors import (  # noqa: PLC0415 - slow
+        ConfigurationError,
+        StoreUnavailable,
+    )
+
+    try:
+        before = migrations.current_revision(database_url)
+        revision = migrations.migrate(database_url)
+    except ConfigurationError as error:
+        raise Failure(str(error), ExitCode.USAGE, error.code) from None
+    except StoreUnavailable as error:
+        raise _database_is_away(error) from None
+    record = {"revision": revision, "changed": before != revision}
+    what = "was brought to" if record["changed"] else "is already at"
+    emit(output, record, lambda: f"the schema {what} revision {revision}")
+
+
+def _database_is_away(error: StoreUnavailable) -> Failure:
+    return Failure("the database cannot be used", ExitCode.UNREACHABLE, error.code, error.detail)

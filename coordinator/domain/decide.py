@@ -78,7 +78,7 @@ def decide(transaction: Transaction, flow: Flow, now: datetime) -> Action:
             return _settling(transaction, flow, now)
         case State.CANCELLING:
             return _cancelling(transaction, flow, now)
-        case State.PAID | State.FAILED | State.REFUNDED:
+        case State.PAID | State.FAILED | State.REFUNDED:  # pragma: no branch - mypy: all are here
             return Rest()
 
 
@@ -93,6 +93,8 @@ def _created(transaction: Transaction, flow: Flow, now: datetime) -> Action:
         failure = Failure(refused.refusal_code, refused.refusal_reason, refused.phase)
         return Advance((Event.RELEASE,), failure)
     waiting = _stage_under_way(transaction, flow)
+    if not waiting and now >= transaction.reserved_until:
+        return _expired()  # holds were asked to last so long, and no longer
     if not waiting:
         capture = (Event.HOLD, Event.CAPTURE)
         return Advance(capture if flow.pivot else (*capture, Event.SETTLE))
@@ -131,10 +133,13 @@ def _deadline_failure(waiting: list[Step], flow: Flow) -> Failure:
 
 def _reserved(transaction: Transaction, flow: Flow, now: datetime) -> Action:
     if now >= transaction.reserved_until:
-        return Advance(
-            (Event.RELEASE,), Failure("RESERVATION_EXPIRED", "the reservation's time is over")
-        )
+        return _expired()
     return Advance((Event.CAPTURE,) if flow.pivot else (Event.CAPTURE, Event.SETTLE))
+
+
+def _expired() -> Action:
+    failure = Failure("RESERVATION_EXPIRED", "the reservation's time is over")
+    return Advance((Event.RELEASE,), failure)
 
 
 def _capturing(transaction: Transaction, flow: Flow, now: datetime) -> Action:

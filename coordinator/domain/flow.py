@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from coordinator.domain.errors import ConfigurationError
-from coordinator.domain.phase import Phase, Role
+from coordinator.domain.phase import NAME, Phase, Role
 from coordinator.domain.retry import LONGEST_S
 
 
@@ -87,6 +87,8 @@ def bind(row: FlowRow, phases: Mapping[str, Phase]) -> Flow:
     problems += [f"phase {name!r} twice" for name, count in Counter(names).items() if count > 1]
     known = [phases[name] for stage in row.try_stages for name in stage if name in phases]
     problems += _rule_problems(row, known)
+    if not NAME.fullmatch(row.name):
+        problems.append("its name must be snake case, at most 40 characters")
     announce = phases.get(row.announce)
     if announce is not None and announce.role is not Role.ANNOUNCES:
         problems.append(f"phase {announce.name!r} cannot announce")

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from coordinator.domain.retry import LONGEST_S, RetryPolicy
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class Role(StrEnum):
@@ -48,7 +48,8 @@ class Phase:
     secret_source      the tender's source is a secret: sealed at rest, and forgotten as soon as the
                        Try is answered
     retry              waits and time limits of its calls
-    poll_s             how often a pending Try is queried, in seconds
+    poll_s             how long after a pending Try it is queried, in seconds; doubles from query to
+                       query, up to the cap of `retry`
     park_s             how long a Confirm or Cancel that was refused for good rests before it is
                        asked again, in seconds
     """
@@ -65,7 +66,7 @@ class Phase:
     park_s: float = 300.0
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ValueError(f"phase name {self.name!r} must be snake case, at most 40 characters")
         if (self.role is Role.ANNOUNCES) != (self.participant == ""):
             raise ValueError(
@@ -75,3 +76,7 @@ class Phase:
             raise ValueError(
                 f"phase {self.name}: poll_s and park_s must be above 0 and at most {LONGEST_S}"
             )
+
+    def next_poll_s(self, attempt: int) -> float:
+        """Seconds to wait after attempt number `attempt` (1, 2, …) was answered Pending."""
+        return min(max(self.poll_s, self.retry.cap_s), self.poll_s * 2.0 ** min(attempt - 1, 32))

@@ -110,7 +110,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
             status=StepStatus.PENDING if state is State.CREATED else step.status,
             source=forgotten if state is State.CREATED else step.source,
             attempts=attempts,
-            next_attempt_at=now + timedelta(seconds=phase.poll_s),
+            next_attempt_at=now + timedelta(seconds=phase.next_poll_s(attempts)),
             last_error="",
             reference=outcome.reference or step.reference,
         )
@@ -144,7 +144,9 @@ def needs_attention(state: State, step: Step, phase: Phase, outcome: Outcome) ->
             "REFUSED_AFTER_DECISION",
             f"{phase.title} refused while {state}: {outcome.code} {outcome.reason}",
         )
-    if isinstance(outcome, Unknown) and step.attempts >= phase.retry.attempts:
+    # Before the decision nobody is needed: the try deadline releases by itself.
+    decided = state is not State.CREATED
+    if isinstance(outcome, Unknown) and decided and step.attempts >= phase.retry.attempts:
         return Attention(
             "TOO_MANY_ATTEMPTS",
             f"{phase.title} did not answer {step.attempts} times while {state}: {outcome.code}",

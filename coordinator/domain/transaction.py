@@ -51,7 +51,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a transaction is released. `phase` is empty when no participant refused."""
+    """Why a transaction is released.
+
+    `phase` is the one that refused or did not answer in time; empty when it was neither.
+    """
 
     code: str
     reason: str
@@ -75,6 +78,7 @@ class Transaction:
     sequence  the journal's last sequence number
     request   the body it was created with, by field path; secrets only as digests. It is what a
               repeated idempotency key is compared with
+    try_deadline  until when Trys are asked; then a CREATED transaction is released
     due_at    when somebody should look at it again; None once settled
     """
 
@@ -304,14 +308,36 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
                 transaction.state,
                 phase=result.phase,
                 operation=result.operation.value,
-                attempt=step.attempts,
+                attempt=before.attempts + 1,
                 outcome=outcome_name(result.outcome),
                 code=code,
                 detail=detail,
             )
         )
-    moved = replace(transaction, steps=tuple(steps), sequence=sequence, attention=attention)
+    moved = replace(
+        transaction,
+        steps=tuple(steps),
+        sequence=sequence,
+        attention=attention,
+        try_deadline=_try_deadline(transaction, steps, flow, now),
+    )
     return replace(draft, transaction=moved, entries=tuple(entries))
+
+
+def _try_deadline(
+    before: Transaction, steps: Sequence[Step], flow: Flow, now: datetime
+) -> datetime:
+    """Until when Trys are asked: while one is pending, as long as the reservation lasts.
+
+    Once it is decided, whatever is still to be tried has the flow's budget again.
+    """
+    if before.state is not State.CREATED:
+        return before.try_deadline
+    if any(step.status is StepStatus.PENDING for step in steps):
+        return before.reserved_until
+    if any(step.status is StepStatus.PENDING for step in before.steps):
+        return min(before.reserved_until, now + timedelta(seconds=flow.try_budget_s))
+    return before.try_deadline
 
 
 def _code_and_detail(outcome: Outcome) -> tuple[str, str]:

@@ -71,11 +71,8 @@ class Driver:
         self._owner = owner
         self._patience = timedelta(seconds=patience_s)
         self._tasks: dict[TransactionId, asyncio.Task[None]] = {}
-        self.updates = Updates(store, clock, self.is_driving)
-
-    def is_driving(self, transaction_id: TransactionId) -> bool:
-        """Whether a task of this process drives it now."""
-        return transaction_id in self._tasks
+        self._known: dict[TransactionId, Transaction] = {}
+        self.updates = Updates(store, self._known.get)
 
     @property
     def in_flight(self) -> int:
@@ -109,11 +106,14 @@ class Driver:
     def _spawn(self, transaction: Transaction) -> None:
         task = asyncio.create_task(self._run(transaction))
         self._tasks[transaction.id] = task
+        self._known[transaction.id] = transaction
         task.add_done_callback(lambda done: self._ended(transaction.id, done))
 
     def _ended(self, transaction_id: TransactionId, task: asyncio.Task[None]) -> None:
         if self._tasks.get(transaction_id) is task:
             del self._tasks[transaction_id]
+            del self._known[transaction_id]
+            self.updates.no_longer_driven(transaction_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             # Our own bug. The transaction stays where it durably stands and becomes due again.
             self._observer.troubled("drive", error, transaction_id)
@@ -195,7 +195,7 @@ class Driver:
                 wait_s = min(OUTAGE_CAP_S, wait_s * 2)
         if isinstance(result, Committed):
             self._observer.committed(change)
-            self.updates.publish(result.transaction)
+            self._publish(result.transaction)
             return result.transaction
         assert isinstance(result, LostRace), "only a new transaction can meet a taken key"
         return await self._after_lost_race(change)
@@ -205,11 +205,16 @@ class Driver:
         fresh = await self._reread(change.after.id)
         if fresh is None:
             return None
-        self.updates.publish(fresh)
+        self._publish(fresh)
         if is_same_write(fresh, change):
             self._observer.committed(change)
             return fresh
         return as_recovered(fresh) if fresh.claimed_by in {"", self._owner} else None
+
+    def _publish(self, transaction: Transaction) -> None:
+        if asyncio.current_task() is self._tasks.get(transaction.id):
+            self._known[transaction.id] = transaction
+        self.updates.publish(transaction)
 
     async def _reread(self, transaction_id: TransactionId) -> Transaction | None:
         wait_s = OUTAGE_BASE_S

@@ -1,6 +1,6 @@
 """Tells those who wait in this process what was committed, and lets them wait for it.
 
-A payment that another process drives is not announced here; it is read again every `POLL_S`.
+A payment that this process does not drive is not announced here; it is read again every `POLL_S`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Transaction
-from coordinator.ports import Clock, Store
+from coordinator.ports import Store
 
 POLL_S = 0.25
 """How often a payment that is driven elsewhere is read again, in seconds."""
@@ -35,21 +35,26 @@ class _Subscription:
 class Updates:
     """Committed changes by transaction.
 
-    `driven_here` tells whether this process drives a transaction, so that it need not be polled.
+    `known_here` gives the newest committed version of a transaction that this process drives, and
+    None for one that it does not drive.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, driven_here: Callable[[TransactionId], bool]
+        self, store: Store, known_here: Callable[[TransactionId], Transaction | None]
     ) -> None:
         self._store = store
-        self._clock = clock
-        self._driven_here = driven_here
+        self._known_here = known_here
         self._waiting: dict[TransactionId, list[_Subscription]] = {}
 
     def publish(self, transaction: Transaction) -> None:
         """Wakes whoever waits for this transaction."""
         for subscription in self._waiting.get(transaction.id, ()):
             subscription.tell(transaction)
+
+    def no_longer_driven(self, transaction_id: TransactionId) -> None:
+        """Wakes whoever waits for this transaction, to read it from now on."""
+        for subscription in self._waiting.get(transaction_id, ()):
+            subscription.woken.set()
 
     async def settled(self, transaction: Transaction, wait_s: float) -> Transaction:
         """The transaction once it is settled, or as it durably stands after `wait_s` seconds."""
@@ -74,9 +79,8 @@ class Updates:
         waiting.append(subscription)
         latest = transaction
         try:
-            # Whatever was committed before the subscription stood is read here.
-            if not transaction.settled and not self._driven_here(transaction.id):
-                latest = await self._reread(transaction)
+            if not latest.settled:  # whatever was committed before the subscription stood
+                latest = self._known_here(latest.id) or await self._reread(latest)
             yield latest
             while not latest.settled:
                 newer = await self._next(subscription, latest)
@@ -90,7 +94,7 @@ class Updates:
 
     async def _next(self, subscription: _Subscription, latest: Transaction) -> Transaction:
         try:
-            async with asyncio.timeout(None if self._driven_here(latest.id) else POLL_S):
+            async with asyncio.timeout(None if self._known_here(latest.id) else POLL_S):
                 await subscription.woken.wait()
         except TimeoutError:
             return await self._reread(latest)

@@ -1,0 +1,260 @@
+"""What is written into which column: one list per table, used by both SQL dialects.
+
+Only the columns of `MOVING` and `STEP_MOVING` ever change; the rest of a transaction and of its
+steps is fixed when it is created.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from adapters.sealing import Sealer
+from coordinator.domain.errors import Bug
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.transaction import Change, Failure, Step, Transaction
+
+
+class Kind(Enum):
+    """How a column's values look. The value is the PostgreSQL type."""
+
+    ID = "uuid"
+    WORD = "varchar"
+    """Text of letters, digits and underscores, and never empty: needs no quoting anywhere."""
+    TEXT = "text"
+    INTEGER = "bigint"
+    BOOLEAN = "boolean"
+    TIME = "timestamptz"
+    BYTES = "bytea"
+
+
+class Field(NamedTuple):
+    """One column: how to get its value from the object that a row is made of."""
+
+    name: str
+    kind: Kind
+    get: Callable[[Any], Any]
+    nullable: bool = False
+
+
+@dataclass(slots=True)
+class Write:
+    """One change on its way to the database.
+
+    holder  who holds the claim afterwards; None gives it back
+    token   unique for every write of every process
+    """
+
+    change: Change
+    after: Transaction
+    holder: str | None
+    token: str
+
+    @property
+    def creates(self) -> bool:
+        """The row must not exist yet."""
+        return self.change.expected_version == 0
+
+    def with_holder(self) -> Transaction:
+        """The transaction as it stands when the write is durable."""
+        return replace(self.after, claimed_by=self.holder or "")
+
+
+class StepRow(NamedTuple):
+    """One step of one write. `wiped`: its secret is to be forgotten."""
+
+    transaction_id: TransactionId
+    step: Step
+    sealed: bytes | None
+    wiped: bool
+
+
+def secret_context(transaction_id: str, phase: str) -> str:
+    """What a sealed secret is bound to."""
+    return f"{transaction_id}/{phase}"
+
+
+def opened_steps(writes: Iterable[Write], sealer: Sealer) -> list[StepRow]:
+    """The steps of new transactions, their secrets sealed."""
+    return [
+        StepRow(
+            write.after.id,
+            step,
+            sealer.seal(step.source, secret_context(write.after.id, step.phase))
+            if step.secret and step.source
+            else None,
+            wiped=False,
+        )
+        for write in writes
+        for step in write.after.steps
+    ]
+
+
+def moved_steps(writes: Iterable[Write]) -> list[StepRow]:
+    """The steps of transactions that exist; a secret is kept as it is or wiped."""
+    return [
+        StepRow(write.after.id, step, None, step.secret and not step.source)
+        for write in writes
+        for step in write.after.steps
+    ]
+
+
+def check_change(change: Change) -> None:
+    """Raises Bug for a change that no sound engine makes, before it can reach its neighbours."""
+    after, entries = change.after, change.entries
+    if after.version != change.expected_version + 1:
+        raise Bug(f"version {after.version} does not follow {change.expected_version}")
+    first = after.sequence - len(entries) + 1
+    if any(entry.sequence != first + index for index, entry in enumerate(entries)):
+        raise Bug("the journal's sequence has a gap")
+    if change.expected_version == 0 and first != 1:
+        raise Bug("the journal of a new transaction starts at 1")
+    if entries and entries[-1].to_state is not after.state:
+        raise Bug("the journal ends in another state than the transaction")
+
+
+def _failure(part: str, path: str) -> Callable[[Any], str | None]:
+    owner = attrgetter(path)
+
+    def get(row: Any) -> str | None:
+        failure: Failure | None = owner(row)
+        return None if failure is None else getattr(failure, part)
+
+    return get
+
+
+def _attention(part: str) -> Callable[[Write], str | None]:
+    def get(write: Write) -> str | None:
+        attention = write.after.attention
+        return None if attention is None else getattr(attention, part)
+
+    return get
+
+
+def _request(write: Write) -> str:
+    return json.dumps(dict(write.after.request), ensure_ascii=False, separators=(",", ":"))
+
+
+def _step_minor(row: StepRow) -> int | None:
+    return None if row.step.amount is None else row.step.amount.minor
+
+
+def _step_currency(row: StepRow) -> str | None:
+    return None if row.step.amount is None else row.step.amount.currency
+
+
+def _step_source(row: StepRow) -> str:
+    return "" if row.step.secret else row.step.source
+
+
+def _after(name: str, kind: Kind, *, nullable: bool = False) -> Field:
+    return Field(name, kind, attrgetter(f"after.{name}"), nullable)
+
+
+def _plain(name: str, kind: Kind, *, nullable: bool = False) -> Field:
+    return Field(name, kind, attrgetter(name), nullable)
+
+
+def _step(name: str, kind: Kind, *, nullable: bool = False) -> Field:
+    return Field(name, kind, attrgetter(f"step.{name}"), nullable)
+
+
+def _failure_fields(path: str) -> tuple[Field, ...]:
+    return tuple(
+        Field(f"failure_{part}", Kind.TEXT, _failure(part, path), nullable=True)
+        for part in ("code", "reason", "phase")
+    )
+
+
+MOVING: tuple[Field, ...] = (
+    _after("id", Kind.ID),
+    _after("state", Kind.WORD),
+    _after("version", Kind.INTEGER),
+    _after("sequence", Kind.INTEGER),
+    *_failure_fields("after.failure"),
+    Field("attention_code", Kind.TEXT, _attention("code"), nullable=True),
+    Field("attention_reason", Kind.TEXT, _attention("reason"), nullable=True),
+    _after("updated_at", Kind.TIME),
+    _after("try_deadline", Kind.TIME),
+    _after("reserved_until", Kind.TIME),
+    _after("due_at", Kind.TIME, nullable=True),
+    Field("claimed_by", Kind.TEXT, attrgetter("holder"), nullable=True),
+    Field("written_by", Kind.TEXT, attrgetter("token")),
+)
+"""Columns of `transactions` that every commit writes, from a Write."""
+
+FIXED: tuple[Field, ...] = (
+    _after("caller", Kind.TEXT),
+    _after("idempotency_key", Kind.TEXT),
+    Field("request", Kind.TEXT, _request),
+    _after("flow", Kind.TEXT),
+    Field("amount_minor", Kind.INTEGER, attrgetter("after.amount.minor")),
+    Field("currency", Kind.WORD, attrgetter("after.amount.currency")),
+    _after("merchant_id", Kind.TEXT),
+    _after("order_id", Kind.TEXT),
+    _after("customer_id", Kind.TEXT),
+    _after("created_at", Kind.TIME),
+)
+"""Columns of `transactions` that only the first commit writes, from a Write."""
+
+STEP_KEY: tuple[Field, ...] = (
+    _plain("transaction_id", Kind.ID),
+    _step("phase", Kind.TEXT),
+)
+STEP_MOVING: tuple[Field, ...] = (
+    _step("status", Kind.WORD),
+    _step("attempts", Kind.INTEGER),
+    _step("next_attempt_at", Kind.TIME, nullable=True),
+    _step("last_error", Kind.TEXT),
+    _step("refusal_code", Kind.TEXT),
+    _step("refusal_reason", Kind.TEXT),
+    _step("reference", Kind.TEXT),
+)
+STEP_WIPED = Field("wiped", Kind.BOOLEAN, attrgetter("wiped"))
+STEP_FIXED: tuple[Field, ...] = (
+    _step("position", Kind.INTEGER),
+    Field("amount_minor", Kind.INTEGER, _step_minor, nullable=True),
+    Field("currency", Kind.WORD, _step_currency, nullable=True),
+    Field("source", Kind.TEXT, _step_source),
+    _step("secret", Kind.BOOLEAN),
+    _plain("sealed", Kind.BYTES, nullable=True),
+)
+"""Columns of `steps`, from a StepRow."""
+
+JOURNAL: tuple[Field, ...] = (
+    _plain("transaction_id", Kind.ID),
+    _plain("sequence", Kind.INTEGER),
+    _plain("at", Kind.TIME),
+    _plain("kind", Kind.WORD),
+    _plain("from_state", Kind.WORD, nullable=True),
+    _plain("to_state", Kind.WORD),
+    _plain("event", Kind.TEXT),
+    _plain("phase", Kind.TEXT),
+    _plain("operation", Kind.TEXT),
+    _plain("attempt", Kind.INTEGER),
+    _plain("outcome", Kind.TEXT),
+    _plain("code", Kind.TEXT),
+    _plain("detail", Kind.TEXT),
+)
+"""Columns of `journal`, from a JournalEntry."""
+
+OUTBOX: tuple[Field, ...] = (
+    _plain("id", Kind.ID),
+    _plain("transaction_id", Kind.ID),
+    _plain("sequence", Kind.INTEGER),
+    _plain("state", Kind.WORD),
+    _plain("at", Kind.TIME),
+    _plain("caller", Kind.TEXT),
+    _plain("flow", Kind.TEXT),
+    Field("amount_minor", Kind.INTEGER, attrgetter("amount.minor")),
+    Field("currency", Kind.WORD, attrgetter("amount.currency")),
+    _plain("merchant_id", Kind.TEXT),
+    _plain("order_id", Kind.TEXT),
+    _plain("customer_id", Kind.TEXT),
+    *_failure_fields("failure"),
+)
+"""Columns of `outbox`, from an OutboxEvent."""

@@ -1,0 +1,99 @@
+"""Why a write changed nothing: looked up by reading, in the same database transaction.
+
+Nothing here decides who wins; the UNIQUE constraints and the compare-and-set did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from adapters.postgres.fields import Write
+from adapters.postgres.schema import HOLDS_ORDER_SQL, transactions
+from coordinator.domain.ids import TransactionId
+from coordinator.ports import CommitResult, Committed, KeyTaken, LostRace, OrderTaken
+
+_T = transactions.c
+
+
+def explain_updates(
+    connection: sa.Connection, losers: Sequence[Write], *, repeated: bool
+) -> dict[str, CommitResult]:
+    """The results of updates that changed nothing, by the writes' tokens.
+
+    `repeated` tells that an earlier COMMIT of the same writes has an unknown end: a row that
+    stands at our version with our token is our own. One that has gone further is somebody else's
+    by now.
+    """
+    if not repeated:
+        return {write.token: LostRace() for write in losers}
+    found = _by_id(connection, losers)
+    return {
+        write.token: committed(write)
+        if found.get(write.after.id) == (write.after.version, write.token)
+        else LostRace()
+        for write in losers
+    }
+
+
+def explain_inserts(
+    connection: sa.Connection, losers: Sequence[Write], *, repeated: bool
+) -> dict[str, CommitResult]:
+    """The results of creations that wrote nothing, by the writes' tokens.
+
+    IDs are unique, so that a row that a repeated write finds under its own ID is its own. A write
+    is missing from the answer when what stood in its way is gone: repeat it.
+    """
+    ids = _by_id(connection, losers)
+    keys = _by_pair(
+        connection, _T.idempotency_key, {(w.after.caller, w.after.idempotency_key) for w in losers}
+    )
+    orders = _by_pair(
+        connection,
+        _T.order_id,
+        {(w.after.caller, w.after.order_id) for w in losers if w.after.order_id},
+        sa.text(HOLDS_ORDER_SQL),
+    )
+    results: dict[str, CommitResult] = {}
+    for write in losers:
+        after = write.after
+        if after.id in ids:
+            results[write.token] = committed(write) if repeated else LostRace()
+        elif existing := keys.get((after.caller, after.idempotency_key)):
+            results[write.token] = KeyTaken(existing)
+        elif existing := orders.get((after.caller, after.order_id)):
+            results[write.token] = OrderTaken(existing)
+    return results
+
+
+def committed(write: Write) -> Committed:
+    """The result of a write that is durable."""
+    if write.after.claimed_by == (write.holder or ""):
+        return Committed(write.after)
+    return Committed(write.with_holder())
+
+
+def _by_id(connection: sa.Connection, writes: Sequence[Write]) -> dict[str, tuple[int, str]]:
+    rows = connection.execute(
+        sa.select(_T.id, _T.version, _T.written_by).where(
+            _T.id.in_([write.after.id for write in writes])
+        )
+    )
+    return {row.id: (row.version, row.written_by) for row in rows}
+
+
+def _by_pair(
+    connection: sa.Connection,
+    column: sa.Column[str],
+    pairs: set[tuple[str, str]],
+    *conditions: sa.ColumnElement[bool] | sa.TextClause,
+) -> dict[tuple[str, str], TransactionId]:
+    if not pairs:
+        return {}
+    rows = connection.execute(
+        sa.select(_T.caller, column, _T.id).where(
+            sa.tuple_(_T.caller, column).in_(sorted(pairs)), *conditions
+        )
+    )
+    return {(caller, value): TransactionId(found) for caller, value, found in rows}

@@ -1,0 +1,202 @@
+"""Rows to transactions, journal lines and events, for both SQL dialects.
+
+A transaction and its steps are read by one statement: two would see two moments and could put a new
+step beside an old state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.postgres.fields import secret_context
+from adapters.postgres.schema import journal, outbox, steps, transactions
+from adapters.sealing import Sealer
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import State
+from coordinator.domain.money import Money
+from coordinator.domain.transaction import (
+    Attention,
+    EntryKind,
+    Failure,
+    JournalEntry,
+    OutboxEvent,
+    Step,
+    StepStatus,
+    Transaction,
+)
+from coordinator.ports import PaymentQuery
+
+_T = transactions.c
+_UNREAD = {"claimed_until", "written_by"}
+_STEP_COLUMNS = [
+    column.label(f"step_{column.name}") for column in steps.c if column.name != "transaction_id"
+]
+_NEWEST_FIRST = (_T.created_at.desc(), _T.id.desc())
+
+
+def whole(ids: sa.Select[Any]) -> sa.Select[Any]:
+    """Transactions whose IDs `ids` selects, one row for each step, newest first."""
+    chosen = ids.subquery("chosen")
+    return (
+        sa.select(*(column for column in _T if column.name not in _UNREAD), *_STEP_COLUMNS)
+        .select_from(chosen)
+        .join(transactions, _T.id == chosen.c.id)
+        .outerjoin(steps, steps.c.transaction_id == _T.id)
+        .order_by(*_NEWEST_FIRST, steps.c.position)
+    )
+
+
+BY_ID = whole(sa.select(_T.id).where(_T.id == sa.bindparam("id")))
+BY_KEY = whole(
+    sa.select(_T.id).where(
+        _T.caller == sa.bindparam("caller"), _T.idempotency_key == sa.bindparam("idempotency_key")
+    )
+)
+BY_IDS = whole(sa.select(_T.id).where(_T.id.in_(sa.bindparam("ids", expanding=True))))
+JOURNAL_AFTER = (
+    sa.select(journal)
+    .where(
+        journal.c.transaction_id == sa.bindparam("id"), journal.c.sequence > sa.bindparam("after")
+    )
+    .order_by(journal.c.sequence)
+    .limit(sa.bindparam("limit"))
+)
+
+
+def page(query: PaymentQuery) -> sa.Select[Any]:
+    """The payments that a query asks for, one row for each step."""
+    ids = sa.select(_T.id).where(_T.caller == query.caller)
+    if query.states:
+        ids = ids.where(_T.state.in_([state.value for state in query.states]))
+    for column, wanted in (
+        (_T.order_id, query.order_id),
+        (_T.customer_id, query.customer_id),
+        (_T.merchant_id, query.merchant_id),
+    ):
+        if wanted:
+            # The second condition is what lets the partial index be used.
+            ids = ids.where(column == wanted, column != "")
+    if query.created_from is not None:
+        ids = ids.where(_T.created_at >= query.created_from)
+    if query.created_to is not None:
+        ids = ids.where(_T.created_at < query.created_to)
+    if query.before is not None:
+        created_at, last = query.before
+        ids = ids.where(
+            sa.tuple_(_T.created_at, _T.id)
+            < sa.tuple_(sa.literal(created_at, _T.created_at.type), sa.literal(last, _T.id.type))
+        )
+    return whole(ids.order_by(*_NEWEST_FIRST).limit(query.limit))
+
+
+def gather(rows: Iterable[sa.Row[Any]], sealer: Sealer) -> list[Transaction]:
+    """The transactions of rows that `whole` selected. Raises SecretUnreadable."""
+    by_id: dict[str, list[sa.Row[Any]]] = {}
+    for row in rows:
+        by_id.setdefault(row.id, []).append(row)
+    return [_transaction(group, sealer) for group in by_id.values()]
+
+
+def _transaction(rows: Sequence[sa.Row[Any]], sealer: Sealer) -> Transaction:
+    row = rows[0]
+    return Transaction(
+        id=TransactionId(row.id),
+        caller=row.caller,
+        idempotency_key=row.idempotency_key,
+        request=json.loads(row.request),
+        flow=row.flow,
+        amount=Money(row.amount_minor, row.currency),
+        merchant_id=row.merchant_id,
+        order_id=row.order_id,
+        customer_id=row.customer_id,
+        state=State(row.state),
+        version=row.version,
+        sequence=row.sequence,
+        steps=tuple(_step(each, sealer) for each in rows if each.step_phase is not None),
+        failure=_failure(row),
+        attention=None
+        if row.attention_code is None
+        else Attention(row.attention_code, row.attention_reason),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        try_deadline=row.try_deadline,
+        reserved_until=row.reserved_until,
+        due_at=row.due_at,
+        claimed_by=row.claimed_by or "",
+    )
+
+
+def _step(row: sa.Row[Any], sealer: Sealer) -> Step:
+    source = row.step_source
+    if row.step_sealed is not None:
+        source = sealer.open(row.step_sealed, secret_context(row.id, row.step_phase))
+    return Step(
+        phase=row.step_phase,
+        position=row.step_position,
+        status=StepStatus(row.step_status),
+        amount=None
+        if row.step_amount_minor is None
+        else Money(row.step_amount_minor, row.step_currency),
+        source=source,
+        secret=row.step_secret,
+        attempts=row.step_attempts,
+        next_attempt_at=row.step_next_attempt_at,
+        last_error=row.step_last_error,
+        refusal_code=row.step_refusal_code,
+        refusal_reason=row.step_refusal_reason,
+        reference=row.step_reference,
+    )
+
+
+def _failure(row: sa.Row[Any]) -> Failure | None:
+    if row.failure_code is None:
+        return None
+    return Failure(row.failure_code, row.failure_reason, row.failure_phase)
+
+
+def journal_entry(row: sa.Row[Any]) -> JournalEntry:
+    """One line of the journal."""
+    return JournalEntry(
+        transaction_id=TransactionId(row.transaction_id),
+        sequence=row.sequence,
+        at=row.at,
+        kind=EntryKind(row.kind),
+        from_state=None if row.from_state is None else State(row.from_state),
+        to_state=State(row.to_state),
+        event=row.event,
+        phase=row.phase,
+        operation=row.operation,
+        attempt=row.attempt,
+        outcome=row.outcome,
+        code=row.code,
+        detail=row.detail,
+    )
+
+
+EVENT_COLUMNS = [
+    column
+    for column in outbox.c
+    if column.name not in {"claimed_by", "claimed_until", "published_at"}
+]
+
+
+def outbox_event(row: sa.Row[Any]) -> OutboxEvent:
+    """One announcement."""
+    return OutboxEvent(
+        id=row.id,
+        transaction_id=TransactionId(row.transaction_id),
+        sequence=row.sequence,
+        state=State(row.state),
+        at=row.at,
+        caller=row.caller,
+        flow=row.flow,
+        amount=Money(row.amount_minor, row.currency),
+        merchant_id=row.merchant_id,
+        order_id=row.order_id,
+        customer_id=row.customer_id,
+        failure=_failure(row),
+    )

@@ -1,0 +1,181 @@
+"""The Store port over SQLAlchemy Core: everything that does not depend on the SQL dialect.
+
+Database work is synchronous and runs in executors: writes in one thread, in groups; reads and
+claims on a small pool. A read whose connection turns out to be dead is repeated on a new
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from adapters.postgres import claims, reading
+from adapters.postgres.group_commit import GroupCommit
+from adapters.postgres.group_writer import Connect, FaultPoint, GroupWriter, WriteStatements
+from adapters.postgres.trouble import Kind, diagnose
+from adapters.sealing import Sealer, SecretUnreadable
+from coordinator.domain.errors import KessaiError, StoreUnavailable
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
+from coordinator.ports import CommitResult, PaymentQuery
+
+T = TypeVar("T")
+_READ_ATTEMPTS = 3
+_log = structlog.get_logger(__name__)
+
+
+class SqlStore:
+    """Implements `coordinator.ports.Store`.
+
+    connect      a connection to the database, given back on leaving the context
+    statements   how the dialect writes groups
+    clock        the database's clock
+    owner        names this process in claims; unique among all processes that ever wrote
+    lease_s      how long a claim lasts, in seconds
+    readers      threads that read
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Connect,
+        statements: WriteStatements,
+        clock: claims.DatabaseClock,
+        owner: str,
+        sealer: Sealer,
+        lease_s: float,
+        batch_limit: int,
+        queue_limit: int,
+        readers: int,
+        faults: FaultPoint,
+    ) -> None:
+        if not owner or lease_s <= 0:
+            raise ValueError("a store needs an owner's name and a lease_s above 0")
+        self._connect = connect
+        self._clock = clock
+        self._owner = owner
+        self._sealer = sealer
+        self._lease_s = lease_s
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="kessai-writer")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="kessai-reader")
+        self._group = GroupCommit(
+            GroupWriter(connect, statements, faults).write,
+            self._writer,
+            owner=owner,
+            batch_limit=batch_limit,
+            queue_limit=queue_limit,
+        )
+
+    async def start(self) -> None:
+        """Returns when the database answers. Raises StoreUnavailable."""
+        await self.ping()
+
+    async def close(self) -> None:
+        """Settles every write that was taken, then lets go of the database. May be repeated."""
+        await self._group.close()
+        self._writer.shutdown()
+        self._readers.shutdown()
+
+    async def commit(self, change: Change) -> CommitResult:
+        """See `Store.commit`. Raises StoreUnavailable, Overloaded, Bug."""
+        return await self._group.submit(change)
+
+    async def get(self, transaction_id: TransactionId) -> Transaction | None:
+        """See `Store.get`. Raises StoreUnavailable, SecretUnreadable."""
+        return await self._run(
+            lambda c: self._one(c.execute(reading.BY_ID, {"id": transaction_id}))
+        )
+
+    async def find_by_key(self, caller: str, idempotency_key: str) -> Transaction | None:
+        """See `Store.find_by_key`. Raises StoreUnavailable, SecretUnreadable."""
+        key = {"caller": caller, "idempotency_key": idempotency_key}
+        return await self._run(lambda c: self._one(c.execute(reading.BY_KEY, key)))
+
+    async def list_payments(self, query: PaymentQuery) -> Sequence[Transaction]:
+        """See `Store.list_payments`. Raises StoreUnavailable, SecretUnreadable."""
+        statement = reading.page(query)
+        return await self._run(lambda c: reading.gather(c.execute(statement), self._sealer))
+
+    async def journal(
+        self, transaction_id: TransactionId, after: int, limit: int
+    ) -> Sequence[JournalEntry]:
+        """See `Store.journal`. Raises StoreUnavailable."""
+        key = {"id": transaction_id, "after": after, "limit": limit}
+        return await self._run(
+            lambda c: [reading.journal_entry(row) for row in c.execute(reading.JOURNAL_AFTER, key)]
+        )
+
+    async def claim_due(self, limit: int) -> Sequence[Transaction]:
+        """See `Store.claim_due`. Raises StoreUnavailable.
+
+        A transaction whose secret does not open is claimed and left out, so that it cannot keep the
+        others from being recovered; it is offered again when the claim has run out.
+        """
+        return await self._run(lambda c: self._claim_due(c, limit))
+
+    async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
+        """See `Store.claim_events`. Raises StoreUnavailable."""
+        statement = claims.claim_events(self._owner, lease_s, limit, self._clock)
+        events = await self._run(
+            lambda c: [reading.outbox_event(row) for row in c.execute(statement)]
+        )
+        return sorted(events, key=lambda event: (event.at, event.id))
+
+    async def mark_published(self, events: Sequence[OutboxEvent]) -> None:
+        """See `Store.mark_published`. Raises StoreUnavailable."""
+        if not events:
+            return
+        statement = claims.mark_published([event.id for event in events], self._clock.now)
+        await self._run(lambda c: c.execute(statement) and None)
+
+    async def ping(self) -> None:
+        """See `Store.ping`. Raises StoreUnavailable."""
+        await self._run(lambda c: c.execute(sa.select(1)).scalar_one())
+
+    def _one(self, rows: sa.CursorResult[tuple[object, ...]]) -> Transaction | None:
+        return next(iter(reading.gather(rows, self._sealer)), None)
+
+    def _claim_due(self, connection: sa.Connection, limit: int) -> list[Transaction]:
+        statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock)
+        ids = list(connection.execute(statement).scalars())
+        if not ids:
+            return []
+        claimed = []
+        by_id: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
+        for row in connection.execute(reading.BY_IDS, {"ids": ids}):
+            by_id.setdefault(row.id, []).append(row)
+        for transaction_id, rows in by_id.items():
+            try:
+                claimed += reading.gather(rows, self._sealer)
+            except SecretUnreadable as error:
+                _log.error("secret_unreadable", transaction_id=transaction_id, detail=str(error))
+        return sorted(claimed, key=lambda each: (each.due_at is None, each.due_at, each.id))
+
+    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        """One unit of work in one database transaction, in a reader's thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._readers, self._unit, work)
+        except RuntimeError:
+            raise StoreUnavailable("the store is closed") from None
+
+    def _unit(self, work: Callable[[sa.Connection], T]) -> T:
+        error: KessaiError = StoreUnavailable()
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                with self._connect() as connection, connection.begin():
+                    return work(connection)
+            except KessaiError:
+                raise
+            except Exception as problem:  # noqa: BLE001 - translated in one place
+                trouble = diagnose(problem)
+                error = trouble.as_error()
+                if trouble.kind not in {Kind.LOST, Kind.TRANSIENT}:
+                    break
+        raise error

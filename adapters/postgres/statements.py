@@ -1,0 +1,118 @@
+"""The hot path on PostgreSQL: one statement creates a whole group, one moves a whole group.
+
+Both are data-modifying CTEs over `unnest` arrays: the rows that won the compare-and-set (or met no
+UNIQUE conflict) are what the steps, the journal and the outbox are joined to, so that a loser
+writes nothing at all and a group costs one round trip for its updates and one for its inserts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from adapters.postgres.arrays import columns
+from adapters.postgres.fields import (
+    FIXED,
+    JOURNAL,
+    MOVING,
+    OUTBOX,
+    STEP_FIXED,
+    STEP_KEY,
+    STEP_MOVING,
+    STEP_WIPED,
+    Field,
+    Write,
+    moved_steps,
+    opened_steps,
+)
+from adapters.sealing import Sealer
+
+_CLAIMED_UNTIL = (
+    "CASE WHEN i.claimed_by IS NOT NULL THEN now() + %(lease_s)s * interval '1 second' END"
+)
+_CREATING = FIXED + MOVING
+_STEP_OPENING = STEP_KEY + STEP_FIXED + STEP_MOVING
+_STEP_UPDATING = (*STEP_KEY, *STEP_MOVING, STEP_WIPED)
+
+
+# S608 is silenced below: the only names put into SQL are those of `fields`, and values never are.
+
+
+def _input(fields: Sequence[Field], prefix: str) -> str:
+    arrays = ", ".join(f"%({prefix}{field.name})s::{field.kind.value}[]" for field in fields)
+    return f"unnest({arrays}) AS i({_names(fields)})"
+
+
+def _names(fields: Sequence[Field], before: str = "") -> str:
+    return ", ".join(before + field.name for field in fields)
+
+
+def _children(table: str, fields: Sequence[Field], prefix: str) -> str:
+    into, values = _names(fields), _names(fields, "i.")
+    source = _input(fields, prefix)
+    chosen = f"SELECT {values} FROM {source} JOIN won ON won.id = i.transaction_id"  # noqa: S608
+    return f"INSERT INTO {table} ({into}) {chosen}"
+
+
+_JOURNAL_AND_OUTBOX = (
+    f"journaled AS ({_children('journal', JOURNAL, 'j_')}),"  # noqa: S608
+    f" announced AS ({_children('outbox', OUTBOX, 'o_')})"
+    " SELECT id::text FROM won"
+)
+
+INSERT = (
+    f"WITH won AS (INSERT INTO transactions ({_names(_CREATING)}, claimed_until)"  # noqa: S608
+    f" SELECT {_names(_CREATING, 'i.')}, {_CLAIMED_UNTIL} FROM {_input(_CREATING, 't_')}"
+    " ON CONFLICT DO NOTHING RETURNING id),"
+    f" opened AS ({_children('steps', _STEP_OPENING, 's_')}), {_JOURNAL_AND_OUTBOX}"
+)
+
+_MOVES = ", ".join(f"{field.name} = i.{field.name}" for field in MOVING if field.name != "id")
+_STEP_MOVES = ", ".join(f"{field.name} = i.{field.name}" for field in STEP_MOVING)
+
+# A step that did not move is not written again: most commits move one step of four.
+UPDATE = (
+    f"WITH won AS (UPDATE transactions AS t SET {_MOVES},"  # noqa: S608
+    f" claimed_until = {_CLAIMED_UNTIL}"
+    f" FROM {_input(MOVING, 't_')}"
+    " WHERE t.id = i.id AND t.version = i.version - 1 RETURNING t.id),"
+    f" moved AS (UPDATE steps AS s SET {_STEP_MOVES},"
+    " sealed = CASE WHEN i.wiped THEN NULL ELSE s.sealed END"
+    f" FROM {_input(_STEP_UPDATING, 's_')} JOIN won ON won.id = i.transaction_id"
+    " WHERE s.transaction_id = i.transaction_id AND s.phase = i.phase AND ("
+    f"({_names(STEP_MOVING, 's.')}) IS DISTINCT FROM ({_names(STEP_MOVING, 'i.')})"
+    " OR (i.wiped AND s.sealed IS NOT NULL))),"
+    f" {_JOURNAL_AND_OUTBOX}"
+)
+
+
+class PostgresStatements:
+    """Writes groups on PostgreSQL. Implements `group_writer.WriteStatements`."""
+
+    def __init__(self, sealer: Sealer, lease_s: float) -> None:
+        self._sealer = sealer
+        self._lease_s = lease_s
+
+    def insert(self, connection: sa.Connection, writes: Sequence[Write]) -> set[str]:
+        """Creates transactions, unless their ID, key or order is taken; the IDs that won."""
+        steps = columns(_STEP_OPENING, opened_steps(writes, self._sealer), "s_")
+        return self._run(connection, INSERT, columns(_CREATING, writes, "t_") | steps, writes)
+
+    def update(self, connection: sa.Connection, writes: Sequence[Write]) -> set[str]:
+        """Moves transactions whose version is still the expected one; the IDs that won."""
+        steps = columns(_STEP_UPDATING, moved_steps(writes), "s_")
+        return self._run(connection, UPDATE, columns(MOVING, writes, "t_") | steps, writes)
+
+    def _run(
+        self,
+        connection: sa.Connection,
+        statement: str,
+        parameters: dict[str, str],
+        writes: Sequence[Write],
+    ) -> set[str]:
+        entries = [entry for write in writes for entry in write.change.entries]
+        events = [event for write in writes for event in write.change.events]
+        parameters |= columns(JOURNAL, entries, "j_") | columns(OUTBOX, events, "o_")
+        rows = connection.exec_driver_sql(statement, parameters | {"lease_s": self._lease_s})
+        return {row[0] for row in rows}

@@ -1,0 +1,92 @@
+"""The Store on PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from adapters.postgres.connection import make_engine
+from adapters.postgres.group_writer import FaultPoint, no_faults
+from adapters.postgres.migrate import head_revision, revision_of
+from adapters.postgres.sql_store import SqlStore
+from adapters.postgres.statements import PostgresStatements
+from adapters.sealing import Sealer
+from coordinator.domain.errors import ConfigurationError
+
+
+class _ServerClock:
+    """The server's clock at the start of the database transaction."""
+
+    def now(self) -> sa.ColumnElement[datetime]:
+        return sa.func.now()
+
+    def after(self, seconds: float) -> sa.ColumnElement[datetime]:
+        return sa.func.now() + sa.literal(timedelta(seconds=seconds), sa.Interval)
+
+
+class PostgresStore(SqlStore):
+    """Implements `coordinator.ports.Store` on PostgreSQL, with group commit.
+
+    url                  postgresql://…
+    owner                names this process in claims; unique among all processes that ever wrote
+    lease_s              how long a claim lasts, in seconds
+    batch_limit          most writes in one database transaction
+    queue_limit          most writes that wait; creations are refused at half of it
+    readers              connections and threads that read; one more connection writes
+    connect_timeout_s    how long to wait for a connection, in whole seconds
+    statement_timeout_s  how long one statement or lock may take, in seconds
+    faults               called at named points, for tests
+
+    Raises ConfigurationError when the URL is not one of PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        owner: str,
+        sealer: Sealer,
+        lease_s: float = 30.0,
+        batch_limit: int = 256,
+        queue_limit: int = 16_384,
+        readers: int = 4,
+        connect_timeout_s: int = 5,
+        statement_timeout_s: float = 10.0,
+        faults: FaultPoint = no_faults,
+    ) -> None:
+        self._engine = make_engine(
+            url,
+            pool_size=readers + 1,
+            connect_timeout_s=connect_timeout_s,
+            statement_timeout_s=statement_timeout_s,
+        )
+        super().__init__(
+            connect=self._engine.connect,
+            statements=PostgresStatements(sealer, lease_s),
+            clock=_ServerClock(),
+            owner=owner,
+            sealer=sealer,
+            lease_s=lease_s,
+            batch_limit=batch_limit,
+            queue_limit=queue_limit,
+            readers=readers,
+            faults=faults,
+        )
+
+    async def start(self) -> None:
+        """Returns when the database answers and its schema is this version's.
+
+        Raises StoreUnavailable, or ConfigurationError when the schema is another version's.
+        """
+        current = await self._run(revision_of)
+        if current != head_revision():
+            raise ConfigurationError(
+                f"the database's schema is at {current or 'no version'}, this program needs "
+                f"{head_revision()}; run kessai migrate"
+            )
+
+    async def close(self) -> None:
+        """Settles every write that was taken, then closes every connection. May be repeated."""
+        await super().close()
+        self._engine.dispose()

@@ -1,0 +1,50 @@
+"""One SQLite database and its single connection, which its users take in turn.
+
+In memory it lives as long as this object; several stores (simulated processes) may share it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from adapters.postgres.schema import metadata
+
+
+class SqliteDatabase:
+    """A database in `path`, or in memory. The schema is made when it is not there."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._turn = threading.Lock()
+        self.engine = sa.create_engine(
+            "sqlite://" if path is None else f"sqlite:///{path}",
+            poolclass=sa.StaticPool,
+            connect_args={"check_same_thread": False},
+            hide_parameters=True,
+        )
+
+        @sa.event.listens_for(self.engine, "connect")
+        def settle_in(connection: DBAPIConnection, _record: object) -> None:
+            connection.isolation_level = None  # the driver's own idea of BEGIN comes too late
+
+        @sa.event.listens_for(self.engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        with self.connect() as connection, connection.begin():
+            metadata.create_all(connection)
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        """The connection, for one user at a time."""
+        with self._turn, self.engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Lets go of the database; one in memory is gone."""
+        self.engine.dispose()

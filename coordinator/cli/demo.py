@@ -1,0 +1,184 @@
+"""`kessai demo`: a story of a few payments, told by real processes and checked in their ledgers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from rich.text import Text
+
+from coordinator.cli.app import app
+from coordinator.cli.failures import Failure
+from coordinator.cli.helps import command
+from coordinator.cli.interruption import Interrupted, Interruption
+from coordinator.cli.output import data, plain, say, table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from kessai.payments.v1 import payments_pb2 as pb
+    from rich.table import Table
+
+    from coordinator.cli.client import Client
+    from coordinator.cli.ledgers import Books, Ledgers
+    from coordinator.cli.stack import Stack
+    from coordinator.cli.story import Chapter, World
+
+CALL_TIMEOUT_S = 20.0
+EVENTS_LIMIT_S = 20.0
+
+
+@command(
+    app,
+    "kessai demo",
+    "NO_COLOR=1 kessai demo > story.txt",
+    ok="every chapter ended as told, and money in = money out",
+    failed="a chapter did not, or the ledgers do not balance",
+)
+def demo() -> None:
+    """Tells the story of a few payments, with real processes in a temporary folder.
+
+    Starts PostgreSQL, NATS, three participants and the coordinator, lets payments succeed, fail and
+    lose their answers, and checks every ending in the participants' own ledgers. Takes less than a
+    minute and leaves nothing behind.
+    """
+    from coordinator.cli import folders, story  # noqa: PLC0415 - slow
+
+    with Interruption() as interruption:
+        folder = folders.temporary()
+        try:
+            problems = play(folder, story.CHAPTERS, interruption)
+        except Interrupted:
+            say("interrupted; everything was stopped")
+            raise typer.Exit(130) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    if problems:
+        raise Failure("the story did not end as told", hint="\n".join(problems))
+
+
+def play(
+    folder: Path, chapters: Sequence[Chapter], interruption: Interruption | None = None
+) -> list[str]:
+    """Starts everything in `folder`, tells the chapters, stops everything.
+
+    Returns what did not end as told, one sentence each.
+    """
+    from adapters.system import SystemClock  # noqa: PLC0415 - slow
+    from coordinator.cli.client import Client  # noqa: PLC0415 - slow
+    from coordinator.cli.ledgers import Ledgers  # noqa: PLC0415 - slow
+    from coordinator.cli.stack import PARTICIPANTS, Plan, Stack  # noqa: PLC0415 - slow
+    from coordinator.cli.story import LATE_TRY_S, World  # noqa: PLC0415 - slow
+    from coordinator.cli.up import OPTIONS  # noqa: PLC0415 - slow
+
+    clock = SystemClock()
+    start = clock.now()
+    options = {**OPTIONS, "card": (f"--late-try-s={LATE_TRY_S}",)}
+    stack = Stack(Plan(folder, options=options), interruption)
+    say("Starting PostgreSQL, NATS, three participants and the coordinator …")
+    try:
+        stack.start()
+        _line(f"Ready after {_since(start, clock.now())}.")
+        urls = {name: stack.database_urls[name] for name in PARTICIPANTS}
+        with (
+            Ledgers(urls) as ledgers,
+            Client(stack.address, stack.keys.api_key, CALL_TIMEOUT_S) as client,
+        ):
+            problems = _tell(World(client, ledgers, clock), chapters)
+            problems += _settle_up(stack, _payments(client), ledgers)
+    finally:
+        stack.stop()
+    _line(f"\nTotal time {_since(start, clock.now())}.")
+    return problems
+
+
+def _payments(client: Client) -> list[pb.Payment]:
+    """Every payment of the story, oldest first."""
+    from kessai.payments.v1 import payments_pb2  # noqa: PLC0415 - slow
+
+    return client.search(payments_pb2.ListPaymentsRequest(), limit=10_000)[::-1]
+
+
+def _tell(world: World, chapters: Sequence[Chapter]) -> list[str]:
+    """Tells every chapter, also after one that did not end as told."""
+    from coordinator.cli.story import NotAsTold  # noqa: PLC0415 - slow
+
+    problems = []
+    for number, chapter in enumerate(chapters, start=1):
+        _line(f"\n{number}. {chapter.title}", style="bold")
+        try:
+            _line(f"   {chapter.tell(world)}", style="green")
+        except (NotAsTold, Failure) as error:
+            problems.append(f"{chapter.title}: {error}")
+            _line(f"   {error}", style="red")
+    return problems
+
+
+def _settle_up(stack: Stack, payments: Sequence[pb.Payment], ledgers: Ledgers) -> list[str]:
+    """The end: the events, the payments, the ledgers, and whether money in = money out."""
+    from coordinator.cli.events import collect  # noqa: PLC0415 - slow
+    from coordinator.cli.ledgers import imbalances  # noqa: PLC0415 - slow
+    from coordinator.cli.show import payments_view, state_name  # noqa: PLC0415 - slow
+
+    books = ledgers.books()
+    _line("\nPayments", style="bold")
+    data().print(payments_view(payments, data().width))
+    _line("Ledgers, in minor units", style="bold")
+    data().print(_books_table(books))
+    paid_minor = sum(item.amount.minor_units for item in payments if state_name(item) == "PAID")
+    problems = imbalances(books, paid_minor)
+    settled = {item.payment_id: state_name(item) for item in payments}
+    events = collect(stack.nats.url, len(settled), EVENTS_LIMIT_S)
+    announced = {item.payment_id: item.state for item in events.values()}
+    if announced != settled or len(events) != len(settled):
+        problems.append(f"{len(events)} events arrived for {len(settled)} settled payments")
+    else:
+        _line(f"Events at NATS: {len(events)}, one for every settled payment.")
+    if problems:
+        _line("The ledgers or the events are not as they should be.", style="bold red")
+    else:
+        _line(_balance(books), style="bold green")
+    return problems
+
+
+def _books_table(books: Books) -> Table:
+    made = table(
+        "ledger",
+        "confirmed",
+        "amount",
+        "open holds",
+        "sum of postings",
+        right=("confirmed", "amount", "open holds", "sum of postings"),
+    )
+    what = {"points": "points burned", "card": "card captured", "merchant": "merchant credited"}
+    for name, totals in books.totals.items():
+        made.add_row(
+            what.get(name, name),
+            f"{totals.confirmed:,}",
+            f"{totals.confirmed_minor:,}",
+            f"{totals.open_holds:,}",
+            f"{totals.postings_minor:,}",
+        )
+    return made
+
+
+def _balance(books: Books) -> str:
+    totals = books.totals
+    burned, captured = totals["points"].confirmed_minor, totals["card"].confirmed_minor
+    credited = totals["merchant"].confirmed_minor
+    return (
+        f"Money in = money out: {burned:,} points + {captured:,} JPY by card "
+        f"= {credited:,} JPY credited."
+    )
+
+
+def _line(text: str, style: str = "") -> None:
+    """One line of the story, as plain text where there is no terminal."""
+    data().print(Text("\n".join(plain(line) for line in text.split("\n")), style=style))
+
+
+def _since(start: datetime, now: datetime) -> str:
+    return f"{(now - start).total_seconds():.1f} s"

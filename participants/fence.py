@@ -1,0 +1,325 @@
+"""The fence: what makes Try, Confirm and Cancel safe to repeat, reorder, delay and lose.
+
+One row per (transaction_id, phase) changes in the same local transaction as the money, so a crash
+leaves both or neither. A service brings its money as a `Business`; the fence does the rest.
+
+Which answer a repeat gets was worth deciding:
+
+Try
+  - the same Try came before, and no Cancel since: the first Try's answer, byte for byte. HELD even
+    after the Confirm, PENDING even after the decision; Query tells what holds now.
+  - after a Cancel, of a hold or of nothing: CANCELLED, always the same bytes, and nothing is held.
+    "HELD" would no longer be true, and a late Try may come when the payment is long over.
+  - another amount, currency or account: ALREADY_EXISTS, DIFFERENT_REQUEST.
+Confirm
+  - confirmed or refused before: the first Confirm's answer, byte for byte, even when a Cancel
+    followed the refusal.
+  - another amount than the Try's: ALREADY_EXISTS, DIFFERENT_REQUEST.
+  - no Try, or it is pending or was refused: FAILED_PRECONDITION, NOT_HELD; nothing is remembered.
+  - after a Cancel: FAILED_PRECONDITION, ALREADY_CANCELLED.
+Cancel
+  - cancelled before: the first Cancel's answer, byte for byte.
+  - no Try, or it was refused: CANCELLED; moves nothing and is remembered.
+  - after a refused Confirm: CANCELLED; gives the hold back.
+  - confirmed: FAILED_PRECONDITION, ALREADY_CONFIRMED.
+
+Only answers are remembered. An error changes nothing, and the same request may succeed later.
+
+The first Try that meets a tombstone is remembered too: its answer echoes its amount, and from then
+on another amount is refused. Answers are stored serialized; protobuf writes known fields in the
+order of their numbers, so parsing and serializing them again gives the same bytes.
+
+Rows must be kept for as long as a request may still come; the reference services keep them for
+ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import sqlalchemy as sa
+from kessai.participant.v1 import participant_pb2 as pb
+
+from participants import fence_table, listing
+from participants.business import (
+    Business,
+    Confirmed,
+    Held,
+    HoldRequest,
+    OpenTry,
+    Pending,
+    Refused,
+    TryOutcome,
+)
+from participants.database import create_tables, in_transaction
+from participants.errors import (
+    AlreadyCancelled,
+    AlreadyConfirmed,
+    DifferentRequest,
+    NotHeld,
+)
+from participants.fence_table import FENCE_METADATA, OPEN, FenceRow, FenceStatus
+
+Settle: TypeAlias = Callable[[sa.Connection, OpenTry], Held | Refused]
+"""Decides a pending Try inside the fence's transaction; as bound as the methods of `Business`."""
+
+
+class Fence:
+    """Answers the participant protocol's requests for one `Business`.
+
+    Requests must have been validated. Every method raises a FenceError when it did nothing, and
+    lets through what the business raises (then nothing was done either). Methods may be called from
+    many threads and many processes at once.
+    """
+
+    def __init__(self, engine: sa.Engine, business: Business) -> None:
+        self._engine = engine
+        self._business = business
+
+    def create_tables(self) -> None:
+        """Creates the fence's table if it is missing."""
+        create_tables(self._engine, FENCE_METADATA)
+
+    def try_(self, request: pb.TryRequest) -> pb.TryResponse:
+        """Holds, once. Raises DifferentRequest."""
+        answer = in_transaction(self._engine, lambda connection: self._try(connection, request))
+        return pb.TryResponse(answer=pb.Answer.FromString(answer))
+
+    def confirm(self, request: pb.ConfirmRequest) -> pb.ConfirmResponse:
+        """Makes a hold final, once. Raises DifferentRequest, NotHeld, AlreadyCancelled."""
+        answer = in_transaction(self._engine, lambda connection: self._confirm(connection, request))
+        return pb.ConfirmResponse(answer=pb.Answer.FromString(answer))
+
+    def cancel(self, request: pb.CancelRequest) -> pb.CancelResponse:
+        """Undoes a Try, once, whether or not it ever arrived. Raises AlreadyConfirmed."""
+        answer = in_transaction(self._engine, lambda connection: self._cancel(connection, request))
+        return pb.CancelResponse(answer=pb.Answer.FromString(answer))
+
+    def query(self, request: pb.QueryRequest) -> pb.QueryResponse:
+        """What holds now; changes nothing."""
+        row = in_transaction(
+            self._engine,
+            lambda connection: fence_table.read(
+                connection, UUID(request.transaction_id), request.phase
+            ),
+        )
+        if row is None:
+            answer = pb.Answer(
+                transaction_id=request.transaction_id,
+                phase=request.phase,
+                status=pb.STATUS_UNKNOWN_TRANSACTION,
+            )
+            return pb.QueryResponse(answer=answer)
+        return pb.QueryResponse(answer=listing.present(row))
+
+    def list_transactions(self, request: pb.ListTransactionsRequest) -> pb.ListTransactionsResponse:
+        """A page, oldest change first. Raises InvalidPageToken."""
+        return in_transaction(
+            self._engine, lambda connection: listing.list_page(connection, request)
+        )
+
+    def decide(self, transaction_id: str, phase: str, settle: Settle) -> pb.Answer:
+        """Decides a pending Try by `settle`, once, and returns the answer that holds then.
+
+        A Try that is no longer pending is left as it is and `settle` is not called. Raises NotHeld
+        when there is no such Try.
+        """
+        return in_transaction(
+            self._engine,
+            lambda connection: self._decide(connection, UUID(transaction_id), phase, settle),
+        )
+
+    def _try(self, connection: sa.Connection, request: pb.TryRequest) -> bytes:
+        row = fence_table.claim(connection, UUID(request.transaction_id), request.phase)
+        digest = fence_table.digest(row.transaction_id, row.phase, request.account)
+        if row.try_answer is not None:
+            _require_same(row, request.amount, digest)
+            return _bytes(row.present_answer if _is_cancelled(row) else row.try_answer)
+        if _is_cancelled(row):
+            answer = _answer(request, request.amount, pb.STATUS_CANCELLED)
+            status = FenceStatus.CANCELLED
+        else:
+            outcome = self._business.hold(
+                connection,
+                HoldRequest(
+                    transaction_id=row.transaction_id,
+                    phase=row.phase,
+                    currency_code=request.amount.currency_code,
+                    amount_minor=request.amount.minor_units,
+                    account=request.account,
+                    hold_until=_time(request),
+                ),
+            )
+            status, answer = _tried(request, outcome)
+        stored = _serialize(answer)
+        fence_table.write(
+            connection,
+            row,
+            status=status,
+            currency_code=request.amount.currency_code,
+            amount_minor=request.amount.minor_units,
+            account_digest=digest,
+            reference=answer.reference,
+            try_answer=stored,
+            present_answer=stored,
+        )
+        return stored
+
+    def _confirm(self, connection: sa.Connection, request: pb.ConfirmRequest) -> bytes:
+        row = fence_table.read(connection, UUID(request.transaction_id), request.phase, lock=True)
+        if row is None:
+            raise NotHeld("no Try of this transaction has arrived")
+        if row.try_answer is not None:
+            _require_same(row, request.amount, None)
+        if row.confirm_answer is not None:
+            return row.confirm_answer
+        if _is_cancelled(row):
+            raise AlreadyCancelled("the transaction was cancelled")
+        if row.status is not FenceStatus.HELD:
+            raise NotHeld(f"the Try is {row.status.lower()}")
+        outcome = self._business.confirm(connection, _open_try(row))
+        if isinstance(outcome, Confirmed):
+            status = FenceStatus.CONFIRMED
+            answer = _answer(request, request.amount, pb.STATUS_CONFIRMED)
+            answer.reference = outcome.reference or row.reference
+        else:
+            status = FenceStatus.CONFIRM_REFUSED
+            answer = _refused(request, request.amount, outcome)
+            answer.reference = row.reference
+        stored = _serialize(answer)
+        fence_table.write(
+            connection,
+            row,
+            status=status,
+            reference=answer.reference,
+            confirm_answer=stored,
+            present_answer=stored,
+        )
+        return stored
+
+    def _cancel(self, connection: sa.Connection, request: pb.CancelRequest) -> bytes:
+        row = fence_table.claim(connection, UUID(request.transaction_id), request.phase)
+        if row.cancel_answer is not None:
+            return row.cancel_answer
+        if row.status is FenceStatus.CONFIRMED:
+            raise AlreadyConfirmed("the transaction was confirmed; a refund gives it back")
+        if row.status in OPEN:
+            self._business.cancel(connection, _open_try(row))
+        answer = _answer(request, _amount(row), pb.STATUS_CANCELLED)
+        answer.reference = row.reference
+        stored = _serialize(answer)
+        fence_table.write(
+            connection,
+            row,
+            status=FenceStatus.CANCELLED,
+            cancel_answer=stored,
+            present_answer=stored,
+        )
+        return stored
+
+    def _decide(
+        self, connection: sa.Connection, transaction_id: UUID, phase: str, settle: Settle
+    ) -> pb.Answer:
+        row = fence_table.read(connection, transaction_id, phase, lock=True)
+        if row is None:
+            raise NotHeld("no Try of this transaction has arrived")
+        present = listing.present(row)
+        if row.status is not FenceStatus.PENDING:
+            return present
+        outcome = settle(connection, _open_try(row))
+        status, answer = _tried(present, outcome)
+        answer.reference = answer.reference or row.reference
+        fence_table.write(
+            connection,
+            row,
+            status=status,
+            reference=answer.reference,
+            present_answer=_serialize(answer),
+        )
+        return answer
+
+
+_Named: TypeAlias = pb.TryRequest | pb.ConfirmRequest | pb.CancelRequest | pb.Answer
+
+
+def _answer(named: _Named, amount: pb.Money | None, status: pb.Status) -> pb.Answer:
+    return pb.Answer(
+        transaction_id=named.transaction_id, phase=named.phase, amount=amount, status=status
+    )
+
+
+def _refused(named: _Named, amount: pb.Money, outcome: Refused) -> pb.Answer:
+    answer = _answer(named, amount, pb.STATUS_REFUSED)
+    answer.refusal.CopyFrom(pb.Refusal(code=outcome.code, reason=outcome.reason))
+    return answer
+
+
+def _tried(named: pb.TryRequest | pb.Answer, outcome: TryOutcome) -> tuple[FenceStatus, pb.Answer]:
+    """How a Try stands after `outcome`, and the answer that says so."""
+    match outcome:
+        case Refused():
+            return FenceStatus.REFUSED, _refused(named, named.amount, outcome)
+        case Held():
+            answer = _answer(named, named.amount, pb.STATUS_HELD)
+            answer.reference = outcome.reference
+            return FenceStatus.HELD, answer
+        case Pending():
+            answer = _answer(named, named.amount, pb.STATUS_PENDING)
+            answer.reference = outcome.reference
+            if outcome.kind or outcome.url:
+                answer.next_action.CopyFrom(pb.NextAction(kind=outcome.kind, url=outcome.url))
+            return FenceStatus.PENDING, answer
+
+
+def _serialize(answer: pb.Answer) -> bytes:
+    return answer.SerializeToString(deterministic=True)
+
+
+def _bytes(stored: bytes | None) -> bytes:
+    assert stored is not None, "a committed row has a present answer"
+    return stored
+
+
+def _time(request: pb.TryRequest) -> datetime | None:
+    return request.hold_until.ToDatetime(UTC) if request.HasField("hold_until") else None
+
+
+def _is_cancelled(row: FenceRow) -> bool:
+    return row.status is FenceStatus.CANCELLED
+
+
+def _amount(row: FenceRow) -> pb.Money | None:
+    """The Try's amount; None where no Try is known."""
+    if row.amount_minor is None or row.currency_code is None:
+        return None
+    return pb.Money(currency_code=row.currency_code, minor_units=row.amount_minor)
+
+
+def _open_try(row: FenceRow) -> OpenTry:
+    assert row.amount_minor is not None
+    assert row.currency_code is not None
+    return OpenTry(
+        transaction_id=row.transaction_id,
+        phase=row.phase,
+        currency_code=row.currency_code,
+        amount_minor=row.amount_minor,
+        reference=row.reference,
+    )
+
+
+def _require_same(row: FenceRow, amount: pb.Money, digest: bytes | None) -> None:
+    """Raises DifferentRequest, naming the fields that differ; `digest` None compares no account."""
+    differing = [
+        name
+        for name, differs in (
+            ("amount.currency_code", row.currency_code != amount.currency_code),
+            ("amount.minor_units", row.amount_minor != amount.minor_units),
+            ("account", digest is not None and row.account_digest != digest),
+        )
+        if differs
+    ]
+    if differing:
+        raise DifferentRequest("differs from the first request in " + ", ".join(differing))

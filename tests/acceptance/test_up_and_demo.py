@@ -1,0 +1,256 @@
+"""`kessai up` and `kessai demo` as a newcomer runs them: real processes, from the outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid5
+
+import pytest
+import sqlalchemy as sa
+from kessai.payments.v1 import payments_pb2 as pb
+from typer.testing import CliRunner
+
+from coordinator import config
+from coordinator.cli import story
+from coordinator.cli.client import Client
+from coordinator.cli.main import app
+from coordinator.cli.show import state_name
+from coordinator.cli.stack import Plan, Stack
+from coordinator.cli.up import OPTIONS
+from participants import ledger
+from participants.merchant import CLEARING
+
+KESSAI = (sys.executable, "-m", "coordinator.cli")
+LIMIT_S = 60
+PAYMENT = (
+    *("payments", "create", "--flow", "points_and_card", "--amount", "1000"),
+    *("--currency", "JPY", "--merchant", "shop-1", "--output", "json"),
+    *("--tender", "points_reserve:alice:600", "--tender", "card_charge:tok_ok:400"),
+)
+
+
+class Up:
+    """A running `kessai up` in a session of its own, as a terminal would have it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*KESSAI, "up", "--port", "0", "--output", "jsonl", *arguments],
+            env=config.child_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                line = pool.submit(self.process.stdout.readline).result(LIMIT_S)
+            except TimeoutError:
+                self.process.kill()
+                raise
+        if not line:
+            raise AssertionError(self.process.communicate(timeout=LIMIT_S)[1])
+        self.record: dict[str, Any] = json.loads(line)
+        self.pids = {name: item["pid"] for name, item in self.record["processes"].items()}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another `kessai`, as the demo caller."""
+        env = config.child_environment(
+            KESSAI_ADDRESS=self.record["address"], KESSAI_API_KEY=self.record["api_key"]
+        )
+        return subprocess.run(
+            [*KESSAI, *arguments],
+            env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+
+    def end(self) -> tuple[int, str]:
+        """Its exit status and what it said on stderr."""
+        _, said = self.process.communicate(timeout=LIMIT_S)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def up() -> Iterator[Callable[..., Up]]:
+    """Starts `kessai up`; whatever a failed test left running is stopped by its ID."""
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(*arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.process.communicate(timeout=LIMIT_S)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder outside home folders; the embedded PostgreSQL opens those above it to others."""
+    path = Path(tempfile.mkdtemp(prefix="kessai-tests-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs. One that waits to be reaped by init does not."""
+    shown = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return bool(shown.stdout.strip()) and not shown.stdout.startswith("Z")
+
+
+def assert_all_end(pids: dict[str, int], limit_s: float = 10) -> None:
+    for _ in range(round(limit_s / 0.1)):
+        left = {name for name, pid in pids.items() if alive(pid)}
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still running: {left}")
+
+
+def test_ctrl_c_after_a_payment_leaves_nothing_behind(up: Callable[..., Up]) -> None:
+    running = up("--fresh")
+    made = running.run(*PAYMENT)
+    assert made.returncode == 0, made.stderr
+    payment = json.loads(made.stdout)
+    assert payment["state"] == "PAYMENT_STATE_PAID"
+    listed = running.run("payments", "list", "--output", "jsonl")
+    assert payment["payment_id"] in listed.stdout
+
+    os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    status, said = running.end()
+    assert status == 0, said
+    assert "stopped" in said
+    assert_all_end(running.pids)
+    assert not Path(running.record["folder"]).exists()
+
+
+def test_every_reference_participant_keeps_the_rules(up: Callable[..., Up]) -> None:
+    running = up("--fresh")
+    for name in ("points", "card", "merchant"):
+        address = running.record["processes"][name]["address"]
+        checked = running.run("participant", "check", address, "--output", "json")
+        assert checked.returncode == 0, checked.stderr
+        assert {item["verdict"] for item in json.loads(checked.stdout)} >= {"kept"}
+    running.process.terminate()
+    status, said = running.end()
+    assert status == 0, said
+    assert_all_end(running.pids)
+
+
+def test_data_and_keys_are_kept_and_a_folder_has_one_user(
+    up: Callable[..., Up], folder: Path
+) -> None:
+    first = up("--data-dir", str(folder))
+    assert first.run(*PAYMENT, "--key", "kept").returncode == 0
+    second = subprocess.run(
+        [*KESSAI, "up", "--port", "0", "--data-dir", str(folder)],
+        env=config.child_environment(),
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert "another `kessai up`" in second.stderr
+    first.process.send_signal(signal.SIGINT)
+    assert first.end()[0] == 0
+
+    again = up("--data-dir", str(folder))
+    assert again.record["api_key"] == first.record["api_key"]
+    replayed = again.run(*PAYMENT, "--key", "kept")
+    assert replayed.returncode == 0
+    assert "used before" in replayed.stderr
+    again.process.send_signal(signal.SIGINT)
+    assert again.end()[0] == 0
+    assert_all_end(again.pids)
+
+
+@pytest.mark.parametrize("victim", ["card", "nats"])
+def test_when_a_process_dies_up_says_which_and_stops_the_others(
+    up: Callable[..., Up], victim: str
+) -> None:
+    running = up("--fresh")
+    os.kill(running.pids[victim], signal.SIGKILL)
+    status, said = running.end()
+    assert status == 1
+    assert f"{victim} ended by itself" in said
+    assert f"{victim}.log" in said
+    assert "Traceback" not in said
+    assert_all_end(running.pids)
+
+
+def test_when_up_is_killed_its_processes_stop_by_themselves(
+    up: Callable[..., Up], folder: Path
+) -> None:
+    running = up("--data-dir", str(folder))
+    running.process.kill()
+    running.end()
+    ours = {name: pid for name, pid in running.pids.items() if name not in {"nats", "postgres"}}
+    try:
+        assert_all_end(ours, limit_s=20)
+    finally:
+        os.kill(running.pids["nats"], signal.SIGTERM)
+        os.kill(running.pids["postgres"], signal.SIGINT)
+    assert_all_end(running.pids)
+
+
+def test_the_demo_tells_its_story_and_the_money_balances() -> None:
+    told = subprocess.run(
+        [*KESSAI, "demo"],
+        env=config.child_environment(),
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    for chapter in story.CHAPTERS:
+        assert chapter.title in told.stdout
+    assert "Money in = money out: 1,700 points + 800 JPY by card = 2,500 JPY" in told.stdout
+    assert "Events at NATS: 7" in told.stdout
+    assert "Total time" in told.stdout
+    assert "\x1b" not in told.stdout + told.stderr
+
+
+def test_the_demo_fails_when_money_was_made_from_nothing(monkeypatch: Any) -> None:
+    def one_yen_too_much(world: story.World) -> str:
+        told = story.pay(world, story.request("demo-both", card="tok_ok", yen=400))
+        key = ledger.Key(uuid5(ledger._OPENINGS, told.payment.payment_id), "merchant_credit")
+        engine: sa.Engine = world.ledgers._engines["merchant"]
+        with engine.begin() as connection:
+            postings = {"merchant:shop-1": 1, CLEARING: -1}
+            ledger.post(connection, key, "confirm", "JPY", postings)
+        return "One yen came from nowhere."
+
+    monkeypatch.setattr(story, "CHAPTERS", (story.Chapter("A theft", one_yen_too_much),))
+    result = CliRunner().invoke(app, ["demo"])
+    assert result.exit_code == 1
+    assert "1,000 was taken, but 1,001 was given to the merchant" in result.stderr
+    assert "Money in = money out" not in result.stdout
+
+
+def test_a_killed_coordinator_comes_back_at_its_address_and_finishes_its_payments(
+    folder: Path,
+) -> None:
+    options = {**OPTIONS, "card": ("--slow-reply-s=5",)}
+    with Stack(Plan(folder, options=options, settings={"KESSAI_LEASE_S": "3"})) as stack:
+        address = stack.address
+        with Client(address, stack.keys.api_key, 1.0) as client:
+            asked = story.request("killed", card="tok_timeout_after_capture", yen=400)
+            made = client.create(asked).payment
+            assert state_name(made) not in {"PAID", "FAILED"}
+        stack.children["coordinator"].kill()
+        stack.restart("coordinator")
+        assert stack.address == address
+        with Client(address, stack.keys.api_key, 60.0) as client:
+            seen = [state_name(payment) for payment in client.watch(made.payment_id)]
+            assert seen[-1] == "PAID"
+            assert len(client.search(pb.ListPaymentsRequest(), limit=10)) == 1

@@ -1,0 +1,128 @@
+"""The conformance kit passes the reference services and fails every kind of broken one, by name.
+
+Each broken participant is the real one with one small override; each rule has at least one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from adapters.embedded.postgres import EmbeddedPostgres
+from participants.conformance import RULES, CheckOptions, Report, Verdict, check
+from participants.conformance_steps import Rule
+from participants.serve import ServeOptions, running
+from tests.support.participant_breakage import BREAKAGES, Breakage, broken_points
+
+NewDatabase = Callable[[], str]
+
+
+@pytest.fixture(scope="module")
+def database(postgres: EmbeddedPostgres) -> str:
+    """One database for all of these; each test has wallets of its own."""
+    return postgres.ensure_database("participant_conformance")
+
+
+def _seeds(name: str) -> dict[str, int]:
+    return {f"rich-{name}": 1_000_000, f"scarce-{name}": 200, f"poor-{name}": 1}
+
+
+def _options(name: str) -> CheckOptions:
+    return CheckOptions(
+        account=f"rich-{name}",
+        other_account=f"poor-{name}",
+        refused_account=f"poor-{name}",
+        scarce_account=f"scarce-{name}",
+    )
+
+
+QUICK = ServeOptions(slow_reply_s=0.2, late_try_s=0.2, customer_action_s=0.2, grace_s=0.2)
+
+
+def _verdicts(report: Report) -> dict[str, str]:
+    return {result.rule: f"{result.verdict}: {result.seen}" for result in report.results}
+
+
+def test_the_points_service_keeps_every_rule(database: str) -> None:
+    with running("points", database_url=database, seeds=_seeds("points")) as address:
+        report = check(address, _options("points"))
+    assert report.ok, _verdicts(report)
+    unchecked = {r.rule for r in report.results if r.verdict is Verdict.NOT_CHECKABLE}
+    assert unchecked == {"7"}, _verdicts(report)
+
+
+def test_the_card_service_keeps_every_rule(new_database: NewDatabase) -> None:
+    options = CheckOptions(account="tok_ok-1", refused_account="tok_declined")
+    with running("card", database_url=new_database(), options=QUICK) as address:
+        report = check(address, options)
+    assert report.ok, _verdicts(report)
+    unchecked = {r.rule for r in report.results if r.verdict is Verdict.NOT_CHECKABLE}
+    assert unchecked == {"1i", "1j", "3d", "7"}, _verdicts(report)
+
+
+def test_the_merchant_service_keeps_every_rule(new_database: NewDatabase) -> None:
+    options = CheckOptions(account="shop", refused_account="nobody")
+    with running("merchant", database_url=new_database(), seeds={"shop": 0}) as address:
+        report = check(address, options)
+    assert report.ok, _verdicts(report)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.id != "7"], ids=lambda r: r.id)
+def test_a_participant_that_breaks_a_rule_is_told_so(rule: Rule, database: str) -> None:
+    with broken_points(BREAKAGES[rule.id], database, _seeds(rule.id)) as address:
+        report = check(address, _options(rule.id), [rule])
+    assert [(result.rule, result.verdict) for result in report.results] == [
+        (rule.id, Verdict.BROKEN)
+    ], _verdicts(report)
+    assert not report.ok
+
+
+def test_every_rule_that_can_be_checked_has_a_participant_that_breaks_it() -> None:
+    assert set(BREAKAGES) == {rule.id for rule in RULES} - {"7"}
+    assert len({rule.id for rule in RULES}) == len(RULES)
+
+
+def test_the_unbroken_participant_of_these_tests_keeps_every_rule(database: str) -> None:
+    with broken_points(Breakage(), database, _seeds("unbroken")) as address:
+        report = check(address, _options("unbroken"))
+    assert report.ok, _verdicts(report)
+
+
+def test_an_address_where_nothing_listens_is_a_clear_error() -> None:
+    report = check("127.0.0.1:1", CheckOptions(account="rich", timeout_s=0.3))
+    assert not report.ok
+    assert report.results == ()
+    assert report.error == "127.0.0.1:1: nothing answers gRPC there within 0.3 s"
+
+
+@contextmanager
+def _bare_server() -> Iterator[str]:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def test_a_server_without_the_service_is_a_clear_error() -> None:
+    with _bare_server() as address:
+        report = check(address, _options("none"))
+    assert report.error.endswith("there is no kessai.participant.v1.ParticipantService there")
+
+
+def test_a_pending_account_leaves_rules_unchecked_and_none_broken(
+    new_database: NewDatabase,
+) -> None:
+    options = ServeOptions(customer_action_s=None, grace_s=0.2)
+    with running("card", database_url=new_database(), options=options) as address:
+        report = check(address, CheckOptions(account="tok_customer_action"))
+    verdicts = {result.rule: result.verdict for result in report.results}
+    assert verdicts["0"] is Verdict.NOT_CHECKABLE
+    assert verdicts["1a"] is Verdict.NOT_CHECKABLE
+    assert verdicts["2a"] is Verdict.KEPT

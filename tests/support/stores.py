@@ -1,0 +1,163 @@
+"""Both stores over databases of their own, with a way past them for tests to look and meddle."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+from adapters.postgres.connection import make_engine
+from adapters.postgres.migrate import migrate
+from adapters.postgres.sql_store import SqlStore
+from adapters.postgres.store import PostgresStore
+from adapters.postgres.trouble import ConnectionLost
+from adapters.sealing import Sealer
+from adapters.sqlite.database import SqliteDatabase
+from adapters.sqlite.store import SqliteStore
+from tests.support.transactions import START
+
+KEY = bytes(range(32))
+PAST = "2020-01-01 00:00:00.000000"
+
+
+class FixedClock:
+    """A clock that stands a day after every test transaction was made."""
+
+    def now(self) -> datetime:
+        return START + timedelta(days=1)
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"a store does not wait, least of all {seconds} s")
+
+
+class Stores(ABC):
+    """Stores (as if in several processes) on one database."""
+
+    @abstractmethod
+    def make(self, owner: str = "one", **options: Any) -> SqlStore:
+        """A store on the database, not started."""
+
+    @abstractmethod
+    def connect(self) -> AbstractContextManager[sa.Connection]:
+        """A connection past every store."""
+
+    @abstractmethod
+    def engine_of(self, store: SqlStore) -> sa.Engine:
+        """What a store writes with."""
+
+    @abstractmethod
+    def lose_connection(self, connection: Any) -> BaseException:
+        """Cuts a DBAPI connection; what its user sees then."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of the database."""
+
+    @asynccontextmanager
+    async def open(self, owner: str = "one", **options: Any) -> AsyncIterator[SqlStore]:
+        """A started store that is closed afterwards."""
+        store = self.make(owner, **options)
+        try:
+            await store.start()
+            yield store
+        finally:
+            await store.close()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self.connect() as connection, connection.begin():
+            return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+    def execute(self, sql: str) -> None:
+        """Runs a statement."""
+        with self.connect() as connection, connection.begin():
+            connection.exec_driver_sql(sql)
+
+    def expire_claims(self) -> None:
+        """As if every lease had run out."""
+        for table in ("transactions", "outbox"):
+            self.execute(
+                f"UPDATE {table} SET claimed_until = '{PAST}' WHERE claimed_until IS NOT NULL"
+            )
+
+    def break_commit(self, store: SqlStore, *, times: int, committed: bool) -> list[str]:
+        """The next COMMITs of the store lose their connection, before or after they are done.
+
+        Returns a list that gets one entry for each COMMIT that was broken.
+        """
+        engine = self.engine_of(store)
+        commit: Callable[[Any], None] = engine.dialect.do_commit
+        broken: list[str] = []
+
+        def do_commit(connection: Any) -> None:
+            if len(broken) == times:
+                commit(connection)
+                return
+            broken.append("broken")
+            if committed:
+                commit(connection)
+            raise self.lose_connection(connection)
+
+        setattr(engine.dialect, "do_commit", do_commit)  # noqa: B010 - a method, replaced
+        return broken
+
+
+class PostgresStores(Stores):
+    """On a real PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        migrate(url)
+        self._engine = make_engine(url, pool_size=4, connect_timeout_s=5, statement_timeout_s=10)
+
+    def make(self, owner: str = "one", **options: Any) -> PostgresStore:
+        return PostgresStore(self.url, owner=owner, **{"sealer": Sealer(KEY)} | options)
+
+    def connect(self) -> AbstractContextManager[sa.Connection]:
+        return self._engine.connect()
+
+    def engine_of(self, store: SqlStore) -> sa.Engine:
+        assert isinstance(store, PostgresStore)
+        return store._engine
+
+    def lose_connection(self, connection: Any) -> BaseException:
+        connection.close()
+        return psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class SqliteStores(Stores):
+    """On SQLite, in memory or in a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.database = SqliteDatabase(path)
+
+    def make(self, owner: str = "one", **options: Any) -> SqliteStore:
+        return SqliteStore(
+            self.database,
+            owner=owner,
+            clock=FixedClock(),
+            **{"sealer": Sealer(KEY)} | options,
+        )
+
+    def connect(self) -> AbstractContextManager[sa.Connection]:
+        return self.database.connect()
+
+    def engine_of(self, store: SqlStore) -> sa.Engine:
+        assert isinstance(store, SqliteStore)
+        return self.database.engine
+
+    def lose_connection(self, connection: Any) -> BaseException:
+        assert connection is not None  # in this process, nothing can be cut
+        return ConnectionLost()
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,78 @@
+"""The demo's verdict: pure functions, and chapters that do not end as told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from coordinator.cli import demo, story
+from coordinator.cli.failures import Failure
+from coordinator.cli.ledgers import Books, imbalances
+from participants.totals import LedgerTotals
+
+
+def totals(confirmed_minor: int) -> LedgerTotals:
+    return LedgerTotals(
+        postings_minor=0,
+        open_holds_minor=0,
+        open_holds=0,
+        confirmed_minor=confirmed_minor,
+        confirmed=1,
+    )
+
+
+def books(**changed: LedgerTotals) -> Books:
+    by_name = {"points": totals(600), "card": totals(400), "merchant": totals(1000)}
+    return Books(totals=by_name | changed, breaks={})
+
+
+def test_money_in_is_money_out() -> None:
+    assert imbalances(books(), paid_minor=1000) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "paid_minor", "sentence"),
+    [
+        (books(merchant=totals(1001)), 1001, "1,000 was taken, but 1,001 was given"),
+        (books(card=totals(399)), 1000, "999 was taken, but 1,000 was given"),
+        (books(), 2000, "payments of 2,000 are PAID, but 1,000 was given"),
+        (books(points=replace(totals(600), postings_minor=1)), 1000, "sum to 1, not to 0"),
+        (books(card=replace(totals(400), open_holds=2)), 1000, "2 holds still stand"),
+        (replace(books(), breaks={"card": ["a balance is off"]}), 1000, "card: a balance is off"),
+    ],
+)
+def test_every_imbalance_is_told(wrong: Books, paid_minor: int, sentence: str) -> None:
+    assert sentence in "; ".join(imbalances(wrong, paid_minor))
+
+
+def refused(_world: story.World) -> str:
+    raise Failure("the server said no", code="NO")
+
+
+def untold(_world: story.World) -> str:
+    raise story.NotAsTold("it went another way")
+
+
+def fine(_world: story.World) -> str:
+    return "As told."
+
+
+def test_a_chapter_that_fails_is_a_problem_and_the_others_are_told(capsys: Any) -> None:
+    chapters = [story.Chapter(tell.__name__, tell) for tell in (refused, untold, fine)]
+    problems = demo._tell(object(), chapters)  # type: ignore[arg-type] # no chapter looks at it
+    assert problems == ["refused: the server said no", "untold: it went another way"]
+    assert "3. fine\n   As told." in capsys.readouterr().out
+
+
+def test_expect_raises_with_what_was_seen_instead() -> None:
+    story.expect(True, "never")
+    with pytest.raises(story.NotAsTold, match="got FAILED"):
+        story.expect(False, "got FAILED")
+
+
+def test_the_flow_follows_from_who_pays() -> None:
+    assert story.request("k", card="tok_ok", yen=400).flow == "points_and_card"
+    assert story.request("k").flow == "points_only"
+    assert story.request("k", points=0, card="tok_ok", yen=400).flow == "card_only"

@@ -1,0 +1,81 @@
+"""Every command explains itself, quickly and without a terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from coordinator.cli.main import app
+from coordinator.config import Settings
+
+HEAVY = ("grpc", "sqlalchemy", "google.protobuf", "pydantic_settings", "nats", "structlog")
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, (*path, name))
+
+
+ALL = sorted(commands(get_command(app)))
+
+
+def test_there_is_every_command_the_issue_asks_for() -> None:
+    asked = {
+        "version", "keygen", "migrate", "serve", "up", "demo",
+        "participant serve", "participant check",
+        *(f"payments {name}" for name in ("create", "get", "list", "watch", "cancel", "journal")),
+    }  # fmt: skip
+    assert asked <= {" ".join(path) for path in ALL}
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_has_examples_and_exit_codes(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:\n   kessai" in "\n".join(line.rstrip() for line in result.output.splitlines())
+    assert "Exit codes:" in result.output
+    assert "2  usage or bad input" in result.output
+
+
+def test_help_needs_no_heavy_module() -> None:
+    code = f"""
+import sys
+from coordinator.cli.main import app
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_an_unknown_command_or_option_is_a_usage_error() -> None:
+    for arguments in (["nonsense"], ["payments", "list", "--nonsense"], ["payments", "create"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
+def test_the_module_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli", "version", "--output", "jsonl"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert '"kessai"' in done.stdout
+
+
+def test_every_setting_has_a_flag_except_the_secret_keys() -> None:
+    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined] # it is a group
+    flags = {parameter.name for parameter in serve.params} - {"help", "lifeline"}
+    renamed = {"participant": "participants", "caller": "callers"}
+    assert {renamed.get(name, name) for name in flags} == set(Settings.model_fields) - {"seal_keys"}

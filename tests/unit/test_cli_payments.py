@@ -1,0 +1,350 @@
+"""`kessai payments …` against a fake PaymentService in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from grpc_status import rpc_status
+from kessai.payments.v1 import payments_pb2 as pb
+from kessai.payments.v1 import payments_pb2_grpc
+from typer.testing import CliRunner, Result
+
+from coordinator.cli.main import app
+
+PAYMENT_ID = "019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11"
+KEY = "kessai_test"
+CREATE = (
+    *("payments", "create", "--flow", "points_and_card", "--amount", "1000"),
+    *("--currency", "JPY", "--merchant", "shop-1"),
+    *("--tender", "points_reserve:alice:600", "--tender", "card_charge:tok_ok:400"),
+)
+
+
+def payment(state: str = "PAID", **values: Any) -> pb.Payment:
+    return pb.Payment(
+        payment_id=values.pop("payment_id", PAYMENT_ID),
+        state=f"PAYMENT_STATE_{state}",
+        update_time=datetime(2026, 11, 21, tzinfo=UTC),
+        flow="points_and_card",
+        amount=pb.Money(currency_code="JPY", minor_units=1000),
+        merchant_id="shop-1",
+        steps=[pb.Step(phase="card_charge", status=pb.STEP_STATUS_CONFIRMED, attempts=2)],
+        **values,
+    )
+
+
+FAILED = payment(
+    "FAILED",
+    failure=pb.Failure(code="CARD_DECLINED", reason="The card was \x1b[31mdeclined.", phase="card"),
+)
+
+
+class Fake(payments_pb2_grpc.PaymentServiceServicer):
+    """Answers what a test put in; remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.metadata: dict[str, Any] = {}
+        self.remaining_s = 0.0
+        self.answer: Any = None
+        self.error: tuple[grpc.StatusCode, str, list[Message]] | None = None
+
+    def _answer(self, request: Any, context: Any) -> Any:
+        copy = type(request)()
+        copy.CopyFrom(request)
+        self.asked.append(copy)
+        self.metadata = dict(context.invocation_metadata())
+        self.remaining_s = context.time_remaining()
+        if self.error is None:
+            return self.answer(request) if callable(self.answer) else self.answer
+        code, message, details = self.error
+        status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+        for detail in details:
+            status.details.append(AnyMessage())
+            status.details[-1].Pack(detail)
+        context.abort_with_status(rpc_status.to_status(status))
+        raise AssertionError("abort raises")
+
+    CreatePayment = GetPayment = ListPayments = CancelPayment = ListJournal = _answer
+
+    def WatchPayment(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - gRPC
+        yield from self._answer(request, context)
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def kessai(fake: Fake) -> Iterator[Callable[..., Result]]:
+    """Runs the command line against the fake."""
+    with ThreadPoolExecutor(2) as pool:
+        server = grpc.server(pool)
+        payments_pb2_grpc.add_PaymentServiceServicer_to_server(fake, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        env = {"KESSAI_ADDRESS": f"127.0.0.1:{port}", "KESSAI_API_KEY": KEY}
+        yield lambda *arguments: CliRunner().invoke(app, list(arguments), env=env)
+        server.stop(None).wait()
+
+
+def refuse(fake: Fake, code: grpc.StatusCode, reason: str, *details: Message) -> None:
+    info = ErrorInfo(domain="kessai", reason=reason)
+    fake.error = (code, f"why {reason} happened", [info, *details])
+
+
+def test_create_sends_what_was_said_with_the_key_and_a_deadline(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    fake.answer = pb.CreatePaymentResponse(payment=payment())
+    result = kessai(*CREATE, "--order", "A-1", "--on-order-conflict", "cancel-previous",
+                    "--customer", "c", "--key", "k1", "--timeout", "7")  # fmt: skip
+    assert result.exit_code == 0
+    assert "PAID" in result.stdout
+    assert "1,000 JPY" in result.stdout
+    [request] = fake.asked
+    assert request.idempotency_key == "k1"
+    assert [(item.method, item.source, item.amount.minor_units) for item in request.tenders] == [
+        ("points_reserve", "alice", 600),
+        ("card_charge", "tok_ok", 400),
+    ]
+    assert (request.amount.currency_code, request.amount.minor_units) == ("JPY", 1000)
+    assert request.order_conflict == pb.ORDER_CONFLICT_CANCEL_PREVIOUS
+    assert (request.order_id, request.customer_id, request.merchant_id) == ("A-1", "c", "shop-1")
+    assert fake.metadata["authorization"] == f"Bearer {KEY}"
+    assert 0 < fake.remaining_s <= 7
+
+
+def test_a_fresh_key_is_told_on_stderr_so_that_the_call_can_be_repeated(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    fake.answer = pb.CreatePaymentResponse(payment=payment())
+    first, second = kessai(*CREATE, "-o", "json"), kessai(*CREATE, "-o", "json")
+    keys = [request.idempotency_key for request in fake.asked]
+    assert len(set(keys)) == 2
+    for result, key in zip((first, second), keys, strict=True):
+        assert key in result.stderr
+        assert json.loads(result.stdout)["payment_id"] == PAYMENT_ID
+
+
+def test_a_failed_payment_shows_its_reason_and_exits_1(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    fake.answer = pb.CreatePaymentResponse(payment=FAILED)
+    result = kessai(*CREATE, "--key", "k")
+    assert result.exit_code == 1
+    assert "CARD_DECLINED" in result.stdout
+    assert "\x1b" not in result.output
+
+
+def test_a_payment_that_is_not_settled_yet_exits_5_and_says_how_to_follow_it(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    fake.answer = pb.CreatePaymentResponse(payment=payment("CAPTURING"))
+    result = kessai(*CREATE, "--key", "k")
+    assert result.exit_code == 5
+    assert f"kessai payments watch {PAYMENT_ID}" in result.stderr
+
+
+def test_a_replay_is_told(fake: Fake, kessai: Callable[..., Result]) -> None:
+    fake.answer = pb.CreatePaymentResponse(payment=payment(), replayed=True)
+    result = kessai(*CREATE, "--key", "k", "-o", "jsonl")
+    assert result.exit_code == 0
+    assert "used before" in result.stderr
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "tender", ["points_reserve", "points_reserve:alice", "a:b:x", ":a:1", "card:4111111111111111"]
+)
+def test_a_tender_that_cannot_be_read_is_refused_without_repeating_it(
+    fake: Fake, kessai: Callable[..., Result], tender: str
+) -> None:
+    result = kessai(*CREATE, "--tender", tender)
+    assert result.exit_code == 2
+    assert "METHOD:SOURCE:AMOUNT" in result.stderr
+    assert "4111" not in result.output
+    assert not fake.asked
+
+
+def test_numbers_beyond_64_bits_and_broken_text_are_usage_errors(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    huge = kessai(*CREATE, "--amount", str(2**63))
+    broken = kessai(*CREATE, "--order", "\udcff")
+    assert (huge.exit_code, broken.exit_code) == (2, 2)
+    assert "cannot be sent" in huge.stderr
+    assert not fake.asked
+
+
+def test_field_violations_are_shown_field_by_field(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    violations = [
+        BadRequest.FieldViolation(
+            field="tenders[0].amount.minor_units", description="must be above 0", reason="RANGE"
+        ),
+        BadRequest.FieldViolation(field="flow", description="is not known", reason="UNKNOWN_FLOW"),
+    ]
+    bad = BadRequest(field_violations=violations)
+    refuse(fake, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", bad)
+    result = kessai(*CREATE, "--key", "k")
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert "INVALID_REQUEST" in result.stderr
+    assert "tenders[0].amount.minor_units: must be above 0 (RANGE)" in result.stderr
+    assert "flow: is not known (UNKNOWN_FLOW)" in result.stderr
+
+    as_json = kessai(*CREATE, "--key", "k", "-o", "json")
+    error = json.loads(as_json.stderr)
+    assert error["error"] == "INVALID_REQUEST"
+    assert error["exit_code"] == as_json.exit_code == 4
+    assert error["fields"][1] == {
+        "field": "flow", "code": "UNKNOWN_FLOW", "message": "is not known",
+    }  # fmt: skip
+
+
+def test_a_refusal_says_its_reason_and_when_to_repeat(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    retry = RetryInfo()
+    retry.retry_delay.FromMilliseconds(500)
+    refuse(fake, grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_IN_FLIGHT", retry)
+    result = kessai(*CREATE, "--key", "k")
+    assert result.exit_code == 4
+    assert "error: TOO_MANY_IN_FLIGHT: why TOO_MANY_IN_FLIGHT happened" in result.stderr
+    assert "repeat it in 0.5 s with the same --key" in result.stderr
+
+
+def test_a_database_that_is_down_is_the_servers_refusal(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    refuse(fake, grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    assert kessai("payments", "get", PAYMENT_ID).exit_code == 4
+
+
+def test_no_server_and_no_answer_in_time_exit_3(fake: Fake, kessai: Callable[..., Result]) -> None:
+    away = kessai("payments", "get", PAYMENT_ID, "--address", "127.0.0.1:1")
+    assert away.exit_code == 3
+    assert "cannot reach 127.0.0.1:1" in away.stderr
+    assert "kessai up" in away.stderr
+    fake.error = (grpc.StatusCode.DEADLINE_EXCEEDED, "", [])
+    slow = kessai("payments", "get", PAYMENT_ID)
+    assert slow.exit_code == 3
+    assert "did not answer in time" in slow.stderr
+
+
+def test_a_bad_address_or_key_is_a_usage_error(kessai: Callable[..., Result]) -> None:
+    assert kessai("payments", "list", "--address", "nowhere").exit_code == 2
+    result = kessai("payments", "list", "--api-key", "schlüssel")
+    assert result.exit_code == 2
+    assert "schlüssel" not in result.output
+
+
+def test_list_follows_pages_up_to_the_limit(fake: Fake, kessai: Callable[..., Result]) -> None:
+    def page(request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
+        start = int(request.page_token or 0)
+        count = min(request.page_size, 3)
+        made = [payment(payment_id=f"p{start + number}") for number in range(count)]
+        return pb.ListPaymentsResponse(payments=made, next_page_token=str(start + count))
+
+    fake.answer = page
+    result = kessai("payments", "list", "--limit", "7", "-o", "jsonl")
+    assert result.exit_code == 0
+    found = [json.loads(line)["payment_id"] for line in result.stdout.splitlines()]
+    assert found == [f"p{number}" for number in range(7)]
+    assert [request.page_size for request in fake.asked] == [7, 4, 1]
+
+
+def test_list_sends_its_filters(fake: Fake, kessai: Callable[..., Result]) -> None:
+    fake.answer = pb.ListPaymentsResponse(payments=[payment(), FAILED])
+    result = kessai(
+        *("payments", "list", "--state", "PAID", "--state", "FAILED", "--order", "o"),
+        *("--customer", "c", "--merchant", "m"),
+        *("--from", "2026-11-21", "--to", "2026-11-21T09:00:00+09:00"),
+    )
+    assert result.exit_code == 0
+    [request] = fake.asked
+    assert list(request.states) == [pb.PAYMENT_STATE_PAID, pb.PAYMENT_STATE_FAILED]
+    assert (request.order_id, request.customer_id, request.merchant_id) == ("o", "c", "m")
+    assert request.create_time_from == request.create_time_to
+    assert request.create_time_from.ToJsonString() == "2026-11-21T00:00:00Z"
+    assert result.stdout.count(PAYMENT_ID) == 2
+    assert len(json.loads(kessai("payments", "list", "-o", "json").stdout)) == 2
+
+
+def test_list_refuses_times_states_and_limits_it_cannot_read(
+    kessai: Callable[..., Result],
+) -> None:
+    for option in (("--from", "yesterday"), ("--state", "LOST"), ("--limit", "0")):
+        assert kessai("payments", "list", *option).exit_code == 2
+
+
+def test_watch_prints_every_change_and_ends_by_the_last_one(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    changes = [payment("CREATED"), payment("CAPTURING"), FAILED]
+    fake.answer = [pb.WatchPaymentResponse(payment=item) for item in changes]
+    lines = kessai("payments", "watch", PAYMENT_ID)
+    assert lines.exit_code == 1
+    assert [line.split()[2] for line in lines.stdout.splitlines()] == [
+        "CREATED", "CAPTURING", "FAILED",
+    ]  # fmt: skip
+    stream = kessai("payments", "watch", PAYMENT_ID, "-o", "jsonl")
+    assert len([json.loads(line) for line in stream.stdout.splitlines()]) == 3
+    fake.answer = fake.answer[:2]
+    assert kessai("payments", "watch", PAYMENT_ID, "-o", "json").exit_code == 5
+
+
+def test_cancel_sends_its_reason(fake: Fake, kessai: Callable[..., Result]) -> None:
+    fake.answer = pb.CancelPaymentResponse(payment=FAILED)
+    assert kessai("payments", "cancel", PAYMENT_ID, "--reason", "left").exit_code == 0
+    assert fake.asked[0].reason == "left"
+    fake.answer = pb.CancelPaymentResponse(payment=payment("CANCELLING"))
+    assert kessai("payments", "cancel", PAYMENT_ID).exit_code == 5
+    refuse(fake, grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    assert kessai("payments", "cancel", PAYMENT_ID).exit_code == 4
+
+
+def test_the_journal_reads_as_transitions_and_attempts(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    entries = [
+        pb.JournalEntry(
+            sequence=1,
+            kind="transition",
+            event="settle",
+            from_state=pb.PAYMENT_STATE_CAPTURING,
+            to_state=pb.PAYMENT_STATE_SETTLING,
+        ),
+        pb.JournalEntry(
+            sequence=2, kind="attempt", phase="card_charge", operation="confirm", attempt=2,
+            from_state=pb.PAYMENT_STATE_CAPTURING, to_state=pb.PAYMENT_STATE_CAPTURING,
+            outcome="unknown", code="DEADLINE_EXCEEDED",
+        ),
+    ]  # fmt: skip
+    fake.answer = pb.ListJournalResponse(entries=entries)
+    result = kessai("payments", "journal", PAYMENT_ID)
+    assert "CAPTURING → SETTLING" in result.stdout
+    assert "card_charge confirm #2" in result.stdout
+    assert len(json.loads(kessai("payments", "journal", PAYMENT_ID, "-o", "json").stdout)) == 2
+
+
+def test_get_shows_other_currencies_in_their_own_form(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    dollars = payment()
+    dollars.amount.CopyFrom(pb.Money(currency_code="USD", minor_units=123456))
+    fake.answer = pb.GetPaymentResponse(payment=dollars)
+    assert "1,234.56 USD" in kessai("payments", "get", PAYMENT_ID).stdout

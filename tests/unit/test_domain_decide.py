@@ -1,0 +1,280 @@
+"""decide: every state and every branch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from coordinator.domain.decide import (
+    MIN_TIMEOUT_S,
+    Advance,
+    Perform,
+    Rest,
+    Wait,
+    decide,
+    may_cancel,
+)
+from coordinator.domain.flow import Flow
+from coordinator.domain.machine import Event, State
+from coordinator.domain.phase import Operation
+from coordinator.domain.transaction import Draft, Failure, StepStatus, as_recovered
+from tests.support.domain import BOTH, CARD, FLOWS, NOW, POINTS, opened, standing, with_step
+
+HELD, TRYING, PENDING, REFUSED = (
+    StepStatus.HELD,
+    StepStatus.TRYING,
+    StepStatus.PENDING,
+    StepStatus.REFUSED,
+)
+LATE = NOW + timedelta(days=1)
+
+
+def calls(draft: Draft, flow: Flow = BOTH, now: datetime = NOW) -> list[tuple[str, Operation]]:
+    action = decide(draft.transaction, flow, now)
+    assert isinstance(action, Perform)
+    assert all(call.step == draft.transaction.step(call.phase.name) for call in action.calls)
+    return [(call.phase.name, call.operation) for call in action.calls]
+
+
+def later(draft: Draft, phase: str, seconds: float) -> Draft:
+    """The draft with the next attempt of a step that many seconds away."""
+    at = NOW + timedelta(seconds=seconds)
+    return with_step(draft, replace(draft.transaction.step(phase), next_attempt_at=at))
+
+
+def test_the_first_stage_is_tried_together_and_the_card_waits() -> None:
+    assert calls(opened()) == [
+        ("points_reserve", Operation.TRY),
+        ("merchant_credit", Operation.TRY),
+    ]
+
+
+def test_the_card_is_tried_when_the_first_stage_is_held() -> None:
+    draft = standing(State.CREATED, points_reserve=HELD, merchant_credit=HELD)
+    assert calls(draft) == [("card_charge", Operation.TRY)]
+
+
+def test_half_a_stage_asks_only_for_the_other_half() -> None:
+    draft = standing(State.CREATED, points_reserve=HELD, merchant_credit=TRYING)
+    assert calls(draft) == [("merchant_credit", Operation.TRY)]
+
+
+def test_a_pending_try_is_queried_not_tried_again() -> None:
+    draft = standing(State.CREATED, points_reserve=HELD, merchant_credit=HELD, card_charge=PENDING)
+    assert calls(draft) == [("card_charge", Operation.QUERY)]
+
+
+def test_when_everything_is_held_the_flow_with_a_pivot_captures() -> None:
+    held = {"points_reserve": HELD, "merchant_credit": HELD, "card_charge": HELD}
+    draft = standing(State.CREATED, BOTH, **held)
+    assert decide(draft.transaction, BOTH, NOW) == Advance((Event.HOLD, Event.CAPTURE))
+
+
+def test_when_everything_is_held_the_flow_without_a_pivot_goes_on_to_settling() -> None:
+    draft = standing(State.CREATED, POINTS, points_reserve=HELD, merchant_credit=HELD)
+    expected = Advance((Event.HOLD, Event.CAPTURE, Event.SETTLE))
+    assert decide(draft.transaction, POINTS, NOW) == expected
+
+
+def test_what_is_wholly_held_is_paid_even_if_the_try_deadline_has_passed_meanwhile() -> None:
+    draft = standing(State.CREATED, POINTS, points_reserve=HELD, merchant_credit=HELD)
+    after = draft.transaction.try_deadline + timedelta(seconds=1)
+    action = decide(draft.transaction, POINTS, after)
+    assert isinstance(action, Advance)
+    assert action.failure is None
+
+
+def test_a_refused_try_releases_with_the_participants_words() -> None:
+    draft = standing(State.CREATED, points_reserve=REFUSED, merchant_credit=TRYING)
+    step = replace(
+        draft.transaction.step("points_reserve"),
+        refusal_code="INSUFFICIENT_POINTS",
+        refusal_reason="There are not enough points.",
+    )
+    failure = Failure("INSUFFICIENT_POINTS", "There are not enough points.", "points_reserve")
+    for now in (NOW, LATE):
+        action = decide(with_step(draft, step).transaction, BOTH, now)
+        assert action == Advance((Event.RELEASE,), failure)
+
+
+def test_a_try_that_is_not_due_is_waited_for() -> None:
+    draft = later(later(opened(), "points_reserve", 2), "merchant_credit", 1)
+    assert decide(draft.transaction, BOTH, NOW) == Wait(NOW + timedelta(seconds=1))
+
+
+def test_a_try_that_is_due_does_not_wait_for_one_that_is_not() -> None:
+    assert calls(later(opened(), "points_reserve", 2)) == [("merchant_credit", Operation.TRY)]
+
+
+def test_a_try_is_due_at_its_very_time() -> None:
+    assert ("points_reserve", Operation.TRY) in calls(later(opened(), "points_reserve", 0))
+
+
+def test_no_wait_goes_beyond_the_try_deadline() -> None:
+    draft = later(later(opened(), "points_reserve", 60), "merchant_credit", 60)
+    assert decide(draft.transaction, BOTH, NOW) == Wait(draft.transaction.try_deadline)
+
+
+@pytest.mark.parametrize("status", [StepStatus.UNTRIED, TRYING, PENDING])
+def test_at_the_try_deadline_what_is_not_held_is_released(status: StepStatus) -> None:
+    draft = standing(State.CREATED, points_reserve=HELD, merchant_credit=status)
+    action = decide(draft.transaction, BOTH, draft.transaction.try_deadline)
+    assert isinstance(action, Advance)
+    assert action.events == (Event.RELEASE,)
+    assert action.failure is not None
+    assert (action.failure.code, action.failure.phase) == (
+        "TRY_DEADLINE_EXCEEDED",
+        "merchant_credit",
+    )
+    assert "last error" not in action.failure.reason
+
+
+def test_the_deadlines_failure_names_the_last_error_if_there_was_one() -> None:
+    draft = opened()
+    step = replace(draft.transaction.step("points_reserve"), last_error="UNAVAILABLE")
+    action = decide(with_step(draft, step).transaction, BOTH, LATE)
+    assert isinstance(action, Advance)
+    assert action.failure is not None
+    assert action.failure.reason == "Points did not answer in time (last error: UNAVAILABLE)"
+
+
+@pytest.mark.parametrize(
+    ("left_s", "timeout_s"), [(5.0, 2.0), (1.5, 1.5), (0.01, MIN_TIMEOUT_S), (2.0, 2.0)]
+)
+def test_a_try_gets_no_more_time_than_the_deadline_leaves(left_s: float, timeout_s: float) -> None:
+    transaction = opened().transaction
+    now = transaction.try_deadline - timedelta(seconds=left_s)
+    action = decide(transaction, BOTH, now)
+    assert isinstance(action, Perform)
+    assert [call.timeout_s for call in action.calls] == pytest.approx([timeout_s, timeout_s])
+
+
+def test_a_reservation_is_captured_while_it_lasts() -> None:
+    transaction = standing(State.RESERVED).transaction
+    assert decide(transaction, BOTH, NOW) == Advance((Event.CAPTURE,))
+    last = transaction.reserved_until - timedelta(microseconds=1)
+    assert decide(transaction, BOTH, last) == Advance((Event.CAPTURE,))
+    points = standing(State.RESERVED, POINTS).transaction
+    assert decide(points, POINTS, NOW) == Advance((Event.CAPTURE, Event.SETTLE))
+
+
+def test_a_reservation_that_is_over_is_released() -> None:
+    transaction = standing(State.RESERVED).transaction
+    action = decide(transaction, BOTH, transaction.reserved_until)
+    assert isinstance(action, Advance)
+    assert action.events == (Event.RELEASE,)
+    assert action.failure is not None
+    assert (action.failure.code, action.failure.phase) == ("RESERVATION_EXPIRED", "")
+
+
+def test_the_pivot_is_confirmed_alone() -> None:
+    assert calls(standing(State.CAPTURING)) == [("card_charge", Operation.CONFIRM)]
+
+
+def test_capturing_knows_no_deadline() -> None:
+    assert calls(standing(State.CAPTURING), now=LATE) == [("card_charge", Operation.CONFIRM)]
+
+
+def test_an_unanswered_pivot_is_waited_for_and_nothing_else_leaves() -> None:
+    draft = later(standing(State.CAPTURING), "card_charge", 7)
+    assert decide(draft.transaction, BOTH, NOW) == Wait(NOW + timedelta(seconds=7))
+
+
+def test_a_confirmed_pivot_settles() -> None:
+    draft = standing(State.CAPTURING, card_charge=StepStatus.CONFIRMED)
+    assert decide(draft.transaction, BOTH, NOW) == Advance((Event.SETTLE,))
+
+
+def test_a_refused_pivot_releases_with_the_participants_words() -> None:
+    draft = standing(State.CAPTURING, card_charge=REFUSED)
+    step = replace(
+        draft.transaction.step("card_charge"), refusal_code="EXPIRED", refusal_reason="Too late."
+    )
+    action = decide(with_step(draft, step).transaction, BOTH, NOW)
+    assert action == Advance((Event.RELEASE,), Failure("EXPIRED", "Too late.", "card_charge"))
+
+
+def test_a_flow_without_a_pivot_that_is_found_capturing_settles() -> None:
+    transaction = standing(State.CAPTURING, POINTS).transaction
+    assert decide(transaction, POINTS, NOW) == Advance((Event.SETTLE,))
+
+
+def test_all_other_confirms_leave_together() -> None:
+    draft = standing(State.SETTLING, card_charge=StepStatus.CONFIRMED)
+    assert calls(draft, now=LATE) == [
+        ("points_reserve", Operation.CONFIRM),
+        ("merchant_credit", Operation.CONFIRM),
+    ]
+
+
+def test_settling_waits_for_the_earliest_confirm() -> None:
+    draft = standing(State.SETTLING, card_charge=StepStatus.CONFIRMED)
+    draft = later(later(draft, "points_reserve", 9), "merchant_credit", 8)
+    assert decide(draft.transaction, BOTH, NOW) == Wait(NOW + timedelta(seconds=8))
+
+
+def test_when_everything_is_confirmed_it_is_paid() -> None:
+    done = dict.fromkeys([phase.name for phase in BOTH.called], StepStatus.CONFIRMED)
+    draft = standing(State.SETTLING, BOTH, **done)
+    assert decide(draft.transaction, BOTH, NOW) == Advance((Event.PAY,))
+
+
+def test_whatever_may_be_held_is_cancelled_and_nothing_else() -> None:
+    draft = standing(
+        State.CANCELLING, points_reserve=TRYING, merchant_credit=PENDING, card_charge=HELD
+    )
+    assert [operation for _, operation in calls(draft)] == [Operation.CANCEL] * 3
+    draft = standing(
+        State.CANCELLING,
+        points_reserve=HELD,
+        merchant_credit=REFUSED,
+        card_charge=StepStatus.CANCELLED,
+    )
+    assert calls(draft, now=LATE) == [("points_reserve", Operation.CANCEL)]
+
+
+def test_cancelling_waits_for_the_earliest_cancel() -> None:
+    draft = standing(
+        State.CANCELLING, merchant_credit=StepStatus.CANCELLED, card_charge=StepStatus.CANCELLED
+    )
+    draft = later(draft, "points_reserve", 3)
+    assert decide(draft.transaction, BOTH, NOW) == Wait(NOW + timedelta(seconds=3))
+
+
+def test_when_nothing_is_held_any_more_it_has_failed() -> None:
+    done = dict.fromkeys([phase.name for phase in BOTH.called], StepStatus.CANCELLED)
+    done["points_reserve"] = REFUSED
+    draft = standing(State.CANCELLING, BOTH, **done)
+    assert decide(draft.transaction, BOTH, NOW) == Advance((Event.FAIL,))
+
+
+@pytest.mark.parametrize("state", [State.PAID, State.FAILED, State.REFUNDED])
+def test_what_is_settled_rests(state: State) -> None:
+    assert decide(standing(state).transaction, BOTH, LATE) == Rest()
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_caller_may_cancel_only_before_the_decision(state: State) -> None:
+    undecided = state in {State.CREATED, State.RESERVED}
+    assert may_cancel(standing(state).transaction) == undecided
+
+
+@pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS.keys())
+def test_a_recovered_payment_is_asked_for_what_a_fresh_one_is(flow: Flow) -> None:
+    fresh = opened(flow)
+    found = replace(fresh, transaction=as_recovered(fresh.transaction))
+    assert calls(found, flow) == calls(fresh, flow)
+
+
+def test_the_card_flow_holds_the_merchant_before_the_card() -> None:
+    assert calls(opened(CARD), CARD) == [("merchant_credit", Operation.TRY)]
+
+
+def test_what_is_wholly_held_is_not_captured_after_the_reservation() -> None:
+    held = dict.fromkeys(("points_reserve", "merchant_credit", "card_charge"), StepStatus.HELD)
+    transaction = standing(State.CREATED, BOTH, **held).transaction
+    assert decide(transaction, BOTH, transaction.reserved_until) == Advance(
+        (Event.RELEASE,), Failure("RESERVATION_EXPIRED", "the reservation's time is over")
+    )

@@ -1,0 +1,88 @@
+"""Retry policies and phases: checked when they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coordinator.domain.phase import Phase, Role
+from coordinator.domain.retry import LONGEST_S, RetryPolicy
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"attempts": 0},
+        {"attempts": -1},
+        {"base_s": 0.0},
+        {"base_s": -1.0},
+        {"base_s": 31.0},
+        {"base_s": NAN},
+        {"cap_s": NAN},
+        {"cap_s": INFINITY},
+        {"cap_s": LONGEST_S + 1},
+        {"jitter": -0.1},
+        {"jitter": 1.1},
+        {"jitter": NAN},
+        {"timeout_s": 0.0},
+        {"timeout_s": -1.0},
+        {"timeout_s": NAN},
+        {"timeout_s": INFINITY},
+    ],
+)
+def test_a_policy_out_of_range_is_refused_by_the_name_of_its_value(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        RetryPolicy(**values)
+
+
+def test_waits_double_up_to_the_cap() -> None:
+    policy = RetryPolicy(base_s=0.1, cap_s=1.0, jitter=0.0)
+    waits = [policy.delay_s(attempt, 0.7) for attempt in range(1, 7)]
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+
+
+def test_jitter_only_ever_shortens_a_wait_and_by_its_share() -> None:
+    policy = RetryPolicy(base_s=1.0, cap_s=1.0, jitter=0.5)
+    assert policy.delay_s(1, 0.0) == 1.0
+    assert policy.delay_s(1, 0.5) == 0.75
+    assert policy.delay_s(1, 1.0) == 0.5
+
+
+def test_the_millionth_attempt_waits_no_longer_than_the_cap() -> None:
+    assert RetryPolicy(cap_s=LONGEST_S).delay_s(10**6, 0.0) == LONGEST_S
+
+
+@pytest.mark.parametrize("name", ["", "Card", "1card", "card-charge", "a" * 41, "card charge", "é"])
+def test_a_phase_is_named_in_snake_case(name: str) -> None:
+    with pytest.raises(ValueError, match="snake case"):
+        Phase(name, "T", Role.TAKES, "p")
+
+
+def test_only_moving_money_needs_a_participant() -> None:
+    with pytest.raises(ValueError, match="participant"):
+        Phase("a", "A", Role.TAKES)
+    with pytest.raises(ValueError, match="participant"):
+        Phase("a", "A", Role.ANNOUNCES, "p")
+    assert Phase("a", "A", Role.ANNOUNCES).participant == ""
+
+
+@pytest.mark.parametrize("field", ["poll_s", "park_s"])
+@pytest.mark.parametrize("value", [0.0, -1.0, NAN, INFINITY])
+def test_a_phase_rests_for_a_time_that_ends(field: str, value: float) -> None:
+    values: dict[str, Any] = {field: value}
+    with pytest.raises(ValueError, match=field):
+        Phase("a", "A", Role.TAKES, "p", **values)
+
+
+def test_polls_come_ever_more_seldom_up_to_the_cap() -> None:
+    phase = Phase("a", "A", Role.TAKES, "p", poll_s=2.0)
+    waits = [phase.next_poll_s(attempt) for attempt in (1, 2, 3, 4, 5, 6, 1000)]
+    assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_a_poll_that_is_slower_than_the_cap_stays_as_it_is() -> None:
+    phase = Phase("a", "A", Role.TAKES, "p", poll_s=60.0)
+    assert [phase.next_poll_s(attempt) for attempt in (1, 5)] == [60.0, 60.0]
