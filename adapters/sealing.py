@@ -66,10 +66,6 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise SecretUnreadable("the sealed secret was changed or moved") from None
 
-    def needs_resealing(self, blob: bytes) -> bool:
-        """Whether `blob` was sealed with another key than the first."""
-        return blob[1 : 1 + _KEY_ID_BYTES] != self._first
-
 
 def _key_id(key: bytes) -> bytes:
     """Tells keys apart and gives nothing away: a truncated hash."""

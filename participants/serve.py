@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ def running(
 
 
 def configure_logging(*, json: bool) -> None:
-    """Log lines of JSON, or for people. For the process of a reference service."""
+    """Log lines of JSON, or for people, on stderr. For the process of a reference service."""
     renderer = (
         structlog.processors.JSONRenderer()
         if json
@@ -138,7 +139,8 @@ def configure_logging(*, json: bool) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([structlog.processors.format_exc_info] if json else []),
             renderer,
-        ]
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
 
 

@@ -9,6 +9,7 @@ folder and of the Python environment; run as an ordinary user it does neither.
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,11 @@ class EmbeddedPostgres:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.stop()
+        # The wheel would stop it once more at exit, and wait for a server that is gone.
+        atexit.unregister(self._server._cleanup)  # noqa: SLF001 - it registers it itself
+        process = self._server.get_postmaster_info().process
+        if process is not None and process.is_running() and process.status() != "zombie":
+            self._server.stop()
 
     @property
     def pid(self) -> int:

@@ -61,6 +61,8 @@ class Write:
 
     def with_holder(self) -> Transaction:
         """The transaction as it stands when the write is durable."""
+        if self.after.claimed_by == (self.holder or ""):
+            return self.after
         return replace(self.after, claimed_by=self.holder or "")
 
 

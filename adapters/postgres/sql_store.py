@@ -72,6 +72,11 @@ class SqlStore:
             queue_limit=queue_limit,
         )
 
+    @property
+    def queued(self) -> int:
+        """Writes that wait for the writer; 0 at rest."""
+        return self._group.waiting
+
     async def start(self) -> None:
         """Returns when the database answers. Raises StoreUnavailable."""
         await self.ping()

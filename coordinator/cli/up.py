@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coordinator.cli.app import app
+from coordinator.cli.failures import needing_embedded
 from coordinator.cli.helps import command
 from coordinator.cli.interruption import Interrupted, Interruption
 from coordinator.cli.output import Format, OutputOption, data, emit, say, table
@@ -27,7 +30,7 @@ OPTIONS = {
 customer acts well within the time that a payment waits for a Try."""
 WELCOME = """
 export KESSAI_ADDRESS={address} KESSAI_API_KEY={api_key}
-kessai payments create --flow points_and_card --amount 1000 --currency JPY \\
+{kessai} payments create --flow points_and_card --amount 1000 --currency JPY \\
   --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1
 """
 
@@ -68,7 +71,9 @@ def up(
     folder readable for others, so keep it outside home folders.
     """
     from coordinator.cli import folders  # noqa: PLC0415 - only this command needs it
-    from coordinator.cli.stack import Plan, Stack  # noqa: PLC0415 - slow
+
+    with needing_embedded():
+        from coordinator.cli.stack import Plan, Stack  # noqa: PLC0415 - slow
 
     if fresh and data_dir is not None:
         raise typer.BadParameter("use --fresh or --data-dir, not both", param_hint="--fresh")
@@ -91,7 +96,9 @@ def _run(stack: Stack, output: Format) -> None:
         stack.start()
         emit(output, _record(stack), lambda: _addresses(stack))
         if output is Format.TABLE:
-            welcome = WELCOME.format(address=stack.address, api_key=stack.keys.api_key)
+            welcome = WELCOME.format(
+                address=stack.address, api_key=stack.keys.api_key, kessai=_this_command()
+            )
             data().print(f"A first payment, in another terminal:\n{welcome}", markup=False)
         say("press Ctrl-C to stop")
         ended = stack.wait()
@@ -104,6 +111,12 @@ def _run(stack: Stack, output: Format) -> None:
     if failure is not None:
         raise failure
     say("stopped")
+
+
+def _this_command() -> str:
+    """How a shell in this folder finds `kessai`: by its name, or by its path in a .venv."""
+    beside = Path(sys.executable).with_name("kessai")
+    return "kessai" if shutil.which("kessai") else os.path.relpath(beside)
 
 
 def _record(stack: Stack) -> dict[str, Any]:

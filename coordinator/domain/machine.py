@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from transitions import Machine, MachineError
 
@@ -118,10 +119,12 @@ _MACHINE = Machine(
 )
 
 
+@cache
 def fire(state: State, event: Event) -> State:
     """The state that `event` leads to from `state`.
 
-    Raises IllegalTransition when the table has no such row.
+    Raises IllegalTransition when the table has no such row. The machine has no memory, so that each
+    row is asked of it once.
     """
     cursor = _Cursor(state.value)
     try:

@@ -165,7 +165,10 @@ def entered(source: State, target: State, step: Step, phase: Phase) -> Step:
         elif status is StepStatus.REFUSED and source is State.CAPTURING:
             status = StepStatus.HELD  # the capture was refused; the authorization is still held
         forgotten = "" if step.secret else step.source
-        return replace(step, status=status, source=forgotten, attempts=0, next_attempt_at=None)
-    if target in LIVE:
-        return replace(step, attempts=0, next_attempt_at=None)
+        attempts = 0 if status in MAY_HOLD else step.attempts  # a Cancel begins at 1
+        return replace(
+            step, status=status, source=forgotten, attempts=attempts, next_attempt_at=None
+        )
+    if target in LIVE and step.attempts and step.status is StepStatus.HELD:
+        return replace(step, attempts=0, next_attempt_at=None)  # its Confirm begins at 1
     return step

@@ -13,10 +13,9 @@ from enum import StrEnum
 
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId, event_id
-from coordinator.domain.machine import ANNOUNCED, INITIAL, SETTLED, Event, State, fire
+from coordinator.domain.machine import ANNOUNCED, SETTLED, Event, State, fire
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Outcome, Refused, Unknown, outcome_name
-from coordinator.domain.phase import Phase, Role
 from coordinator.domain.step import (
     MAY_HOLD,
     Attention,
@@ -44,7 +43,6 @@ __all__ = [
     "Transaction",
     "advance",
     "as_recovered",
-    "open_transaction",
     "record",
 ]
 
@@ -191,81 +189,6 @@ class Draft:
         return Change(after, before.version, self.entries, self.events, keep_claim)
 
 
-def open_transaction(
-    *,
-    transaction_id: TransactionId,
-    caller: str,
-    idempotency_key: str,
-    request: Mapping[str, str],
-    flow: Flow,
-    amount: Money,
-    tenders: Sequence[Tender],
-    merchant_id: str,
-    order_id: str,
-    customer_id: str,
-    now: datetime,
-) -> Draft:
-    """A new transaction in its initial state, with the journal's first line.
-
-    Raises ValueError unless there is exactly one tender for each phase that takes money and they
-    add up to `amount`; whoever asks has checked that before and said it better.
-    """
-    by_method = {tender.method: tender for tender in tenders}
-    if sorted(tender.method for tender in tenders) != sorted(p.name for p in flow.takers):
-        raise ValueError(f"flow {flow.name} takes one tender for each phase that takes money")
-    if {tender.amount.currency for tender in tenders} != {amount.currency} or amount.minor != sum(
-        tender.amount.minor for tender in tenders
-    ):
-        raise ValueError("the tenders do not add up to the amount")
-    steps = tuple(
-        _open_step(position, phase, by_method.get(phase.name), amount, merchant_id)
-        for position, phase in enumerate(flow.phases)
-    )
-    transaction = Transaction(
-        id=transaction_id,
-        caller=caller,
-        idempotency_key=idempotency_key,
-        request=request,
-        flow=flow.name,
-        amount=amount,
-        merchant_id=merchant_id,
-        order_id=order_id,
-        customer_id=customer_id,
-        state=INITIAL,
-        version=0,
-        sequence=1,
-        steps=steps,
-        failure=None,
-        attention=None,
-        created_at=now,
-        updated_at=now,
-        try_deadline=now + timedelta(seconds=flow.try_budget_s),
-        reserved_until=now + timedelta(seconds=flow.reservation_s),
-        due_at=now,
-    )
-    entry = JournalEntry(
-        transaction_id, 1, now, EntryKind.TRANSITION, None, INITIAL, event="create"
-    )
-    return Draft(transaction, (entry,))
-
-
-def _open_step(
-    position: int, phase: Phase, tender: Tender | None, amount: Money, merchant_id: str
-) -> Step:
-    if tender is not None:
-        return Step(
-            phase.name,
-            position,
-            StepStatus.UNTRIED,
-            tender.amount,
-            tender.source,
-            secret=phase.secret_source,
-        )
-    if phase.role is Role.GIVES:
-        return Step(phase.name, position, StepStatus.UNTRIED, amount, merchant_id)
-    return Step(phase.name, position, StepStatus.UNTRIED, None)
-
-
 def as_recovered(transaction: Transaction) -> Transaction:
     """What a process may believe of a transaction it finds in the table.
 
@@ -321,7 +244,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         attention=attention,
         try_deadline=_try_deadline(transaction, steps, flow, now),
     )
-    return replace(draft, transaction=moved, entries=tuple(entries))
+    return Draft(moved, tuple(entries), draft.events)
 
 
 def _try_deadline(
@@ -355,43 +278,40 @@ def advance(
 
     Raises IllegalTransition when the table has no such row.
     """
-    for event in events:
-        draft = _advance_once(draft, flow, event, now, failure)
-    return draft
-
-
-def _advance_once(
-    draft: Draft, flow: Flow, event: Event, now: datetime, failure: Failure | None
-) -> Draft:
     before = draft.transaction
-    target = fire(before.state, event)
     failure = failure or before.failure
+    state, steps, sequence = before.state, before.steps, before.sequence
+    entries = list(draft.entries)
+    for event in events:
+        source, state = state, fire(state, event)
+        steps = tuple(entered(source, state, step, flow.by_name[step.phase]) for step in steps)
+        sequence += 1
+        cause = failure if event is Event.RELEASE else None
+        entries.append(
+            JournalEntry(
+                before.id,
+                sequence,
+                now,
+                EntryKind.TRANSITION,
+                source,
+                state,
+                event=event.value,
+                phase=cause.phase if cause else "",
+                code=cause.code if cause else "",
+                detail=cause.reason if cause else "",
+            )
+        )
     moved = replace(
         before,
-        state=target,
-        sequence=before.sequence + 1,
-        steps=tuple(
-            entered(before.state, target, step, flow.by_name[step.phase]) for step in before.steps
-        ),
+        state=state,
+        sequence=sequence,
+        steps=steps,
         failure=failure,
-        attention=None if target in SETTLED else before.attention,
+        attention=None if state in SETTLED else before.attention,
     )
-    entry = JournalEntry(
-        before.id,
-        moved.sequence,
-        now,
-        EntryKind.TRANSITION,
-        before.state,
-        target,
-        event=event.value,
-        phase=failure.phase if failure and event is Event.RELEASE else "",
-        code=failure.code if failure and event is Event.RELEASE else "",
-        detail=failure.reason if failure and event is Event.RELEASE else "",
-    )
-    events = draft.events
-    if flow.announce is not None and target in ANNOUNCED:
-        events += (_announcement(moved, now),)
-    return Draft(moved, (*draft.entries, entry), events)
+    announced = flow.announce is not None and state in ANNOUNCED and state is not before.state
+    announcement = (_announcement(moved, now),) if announced else ()
+    return Draft(moved, tuple(entries), draft.events + announcement)
 
 
 def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:

@@ -23,7 +23,8 @@ from coordinator.domain.errors import (
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
-from coordinator.domain.transaction import Failure, Tender, Transaction, open_transaction
+from coordinator.domain.opening import open_transaction
+from coordinator.domain.transaction import Failure, Tender, Transaction
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.drive import Driver, is_same_write
 from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, Observer, OrderTaken, Store

@@ -6,8 +6,8 @@ A payment that this process does not drive is not announced here; it is read aga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Transaction
@@ -18,18 +18,23 @@ POLL_S = 0.25
 
 
 class _Subscription:
-    """One waiter's view: the newest version it was told of."""
+    """One waiter's view: the newest version it was told of.
 
-    __slots__ = ("latest", "woken")
+    `to_the_end`: it waits for the end, and need not be woken before.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("latest", "to_the_end", "woken")
+
+    def __init__(self, *, to_the_end: bool) -> None:
         self.latest: Transaction | None = None
+        self.to_the_end = to_the_end
         self.woken = asyncio.Event()
 
     def tell(self, transaction: Transaction) -> None:
         if self.latest is None or transaction.version > self.latest.version:
             self.latest = transaction
-            self.woken.set()
+            if transaction.settled or not self.to_the_end:
+                self.woken.set()
 
 
 class Updates:
@@ -59,38 +64,50 @@ class Updates:
     async def settled(self, transaction: Transaction, wait_s: float) -> Transaction:
         """The transaction once it is settled, or as it durably stands after `wait_s` seconds."""
         latest = transaction
-        if latest.settled:
-            return latest
-        try:
-            async with asyncio.timeout(max(wait_s, 0.0)), aclosing(self.follow(latest)) as changes:
-                async for change in changes:
-                    latest = change
-        except TimeoutError:
-            pass
-        return latest
+        with self._subscribed(transaction.id, to_the_end=True) as subscription:
+            try:
+                async with asyncio.timeout(max(wait_s, 0.0)):
+                    if not latest.settled:
+                        latest = await self._current(latest)
+                    while not latest.settled:
+                        latest = await self._next(subscription, latest)
+            except TimeoutError:
+                pass
+            return subscription.latest or latest
 
     async def follow(self, transaction: Transaction) -> AsyncGenerator[Transaction]:
         """The transaction as given, then after every change that is seen, until it is settled.
 
         Versions only grow. Close the iterator (or finish it) to stop waiting.
         """
-        subscription = _Subscription()
-        waiting = self._waiting.setdefault(transaction.id, [])
-        waiting.append(subscription)
         latest = transaction
-        try:
-            if not latest.settled:  # whatever was committed before the subscription stood
-                latest = self._known_here(latest.id) or await self._reread(latest)
+        with self._subscribed(transaction.id, to_the_end=False) as subscription:
+            if not latest.settled:
+                latest = await self._current(latest)
             yield latest
             while not latest.settled:
                 newer = await self._next(subscription, latest)
                 if newer.version > latest.version:
                     latest = newer
                     yield latest
+
+    @contextmanager
+    def _subscribed(
+        self, transaction_id: TransactionId, *, to_the_end: bool
+    ) -> Iterator[_Subscription]:
+        subscription = _Subscription(to_the_end=to_the_end)
+        waiting = self._waiting.setdefault(transaction_id, [])
+        waiting.append(subscription)
+        try:
+            yield subscription
         finally:
             waiting.remove(subscription)
             if not waiting:
-                self._waiting.pop(transaction.id, None)
+                self._waiting.pop(transaction_id, None)
+
+    async def _current(self, latest: Transaction) -> Transaction:
+        """Whatever was committed before the subscription stood."""
+        return self._known_here(latest.id) or await self._reread(latest)
 
     async def _next(self, subscription: _Subscription, latest: Transaction) -> Transaction:
         try:

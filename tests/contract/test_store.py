@@ -332,7 +332,10 @@ def test_intake_is_refused_before_running_payments_when_too_many_writes_wait(
             stood = [await committed(store, creation()) for _ in range(6)]
             new = [asyncio.ensure_future(store.commit(creation())) for _ in range(3)]
             old = [asyncio.ensure_future(store.commit(touched(each))) for each in stood]
+            await asyncio.wait([*new, *old], timeout=0)
+            assert 0 < store.queued <= 4
             results = await asyncio.gather(*new, *old, return_exceptions=True)
+            assert store.queued == 0
             assert [type(result) for result in results[:3]] == [Committed, Committed, Overloaded]
             kinds = [type(result) for result in results[3:]]
             assert kinds == [Committed] * 2 + [StoreUnavailable] * 4

@@ -96,6 +96,20 @@ def test_a_database_that_says_no_for_now_is_unavailable_and_wrote_nothing(
     asyncio.run(scenario())
 
 
+def test_a_broken_schema_is_our_bug_and_the_writer_lives_on(stores: PostgresStores) -> None:
+    async def scenario() -> None:
+        async with stores.open() as store:
+            stores.execute("ALTER TABLE outbox RENAME TO elsewhere")
+            results = await asyncio.gather(
+                *(store.commit(creation()) for _ in range(3)), return_exceptions=True
+            )
+            assert [type(result) for result in results] == [Bug] * 3
+            stores.execute("ALTER TABLE elsewhere RENAME TO outbox")
+            await committed(store, creation())
+
+    asyncio.run(scenario())
+
+
 def test_text_that_postgresql_cannot_hold_fails_only_its_own_write(stores: PostgresStores) -> None:
     async def scenario() -> None:
         async with stores.open() as store:
@@ -201,6 +215,11 @@ def test_a_server_that_is_down_is_unavailable_and_everything_goes_on_when_it_is_
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _elsewhere(url: str) -> str:
+    other = sa.make_url(url).set(database="not_there")
+    return other.render_as_string(hide_password=False)
+
+
 def test_a_store_does_not_start_on_a_schema_of_another_version(new_database: NewDatabase) -> None:
     async def start(url: str) -> None:
         store = PostgresStore(url, owner="one", sealer=Sealer(KEY))
@@ -217,7 +236,10 @@ def test_a_store_does_not_start_on_a_schema_of_another_version(new_database: New
     assert migrate(url) == head_revision(), "migrating again changes nothing"
     asyncio.run(start(url))
     with pytest.raises(StoreUnavailable):
-        asyncio.run(start(f"{url}_that_is_not_there"))
+        asyncio.run(start(_elsewhere(url)))
+    for ask in (migrate, current_revision):
+        with pytest.raises(StoreUnavailable):
+            ask(_elsewhere(url))
 
 
 _SHAPE = """
@@ -304,6 +326,29 @@ def test_any_text_survives_an_array_literal(stores: PostgresStores, nullable: bo
             assert [row[0] for row in rows] == texts
 
     check()
+
+
+def test_an_order_that_is_freed_just_after_it_was_found_taken_is_taken_after_all(
+    stores: PostgresStores,
+) -> None:
+    freed: list[bool] = []
+
+    def free(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "ON CONFLICT" in statement and not freed:
+            freed.append(True)
+            stores.execute(
+                "UPDATE transactions SET state = 'CANCELLING', failure_code = 'X',"
+                " failure_reason = '', failure_phase = ''"
+            )
+
+    async def scenario() -> None:
+        async with stores.open() as store:
+            await committed(store, creation(opened(order_id="o")))
+            sa.event.listen(stores.engine_of(store), "after_cursor_execute", free)
+            await committed(store, creation(opened(order_id="o")))
+            assert freed
+
+    asyncio.run(scenario())
 
 
 def test_more_writes_than_a_group_holds_are_all_made(stores: PostgresStores) -> None:

@@ -9,8 +9,9 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
+from coordinator.domain.opening import open_transaction
 from coordinator.domain.phase import Role
-from coordinator.domain.transaction import Draft, Step, StepStatus, Tender, open_transaction
+from coordinator.domain.transaction import Draft, Step, StepStatus, Tender
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
 

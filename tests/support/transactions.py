@@ -10,6 +10,7 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import Event
 from coordinator.domain.money import Money
+from coordinator.domain.opening import open_transaction
 from coordinator.domain.outcome import Applied, Outcome
 from coordinator.domain.transaction import (
     Change,
@@ -19,7 +20,6 @@ from coordinator.domain.transaction import (
     Tender,
     Transaction,
     advance,
-    open_transaction,
     record,
 )
 from coordinator.ports import Committed, Store

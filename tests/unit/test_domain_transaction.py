@@ -14,6 +14,7 @@ from coordinator.domain.flow import FlowRow, bind
 from coordinator.domain.ids import event_id
 from coordinator.domain.machine import Event, State
 from coordinator.domain.money import Money
+from coordinator.domain.opening import open_transaction
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import (
@@ -27,7 +28,6 @@ from coordinator.domain.transaction import (
     Tender,
     advance,
     as_recovered,
-    open_transaction,
     record,
 )
 from phases.registry import PHASES

@@ -1,0 +1,96 @@
+"""Settings: precedence, and errors that name the setting and keep secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.bootstrap import checked_flows
+from coordinator.config import load
+from coordinator.domain.errors import ConfigurationError
+
+GOOD: dict[str, Any] = {
+    "database_url": "postgresql://user:hunter2@db/kessai",
+    "participants": {"points": "a:1", "card": "b:2", "merchant": "[::1]:3"},
+    "callers": {"shop": "0" * 64},
+    "seal_keys": (base64.b64encode(b"k" * 32).decode(),),
+}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KESSAI_CONFIG", "KESSAI_LISTEN", "KESSAI_PARTICIPANTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_flag_beats_environment_beats_file_beats_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load(**GOOD).listen == "127.0.0.1:7300"
+    file = tmp_path / "kessai.toml"
+    file.write_text('listen = "127.0.0.1:1"\n')
+    monkeypatch.setenv("KESSAI_CONFIG", str(file))
+    assert load(**GOOD).listen == "127.0.0.1:1"
+    monkeypatch.setenv("KESSAI_LISTEN", "127.0.0.1:2")
+    assert load(**GOOD).listen == "127.0.0.1:2"
+    assert load(**GOOD, listen="127.0.0.1:3").listen == "127.0.0.1:3"
+
+
+def test_a_mapping_comes_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KESSAI_PARTICIPANTS", json.dumps({"points": "x:9"}))
+    flags = {name: value for name, value in GOOD.items() if name != "participants"}
+    assert load(**flags).participants == {"points": "x:9"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("listen", "nowhere"),
+        ("listen", "host:99999"),
+        ("participants", {"points": "no port"}),
+        ("callers", {"shop": "not a digest"}),
+        ("callers", {"a b": "0" * 64}),
+        ("seal_keys", ()),
+        ("seal_keys", ("c2hvcnQ=",)),
+        ("seal_keys", ("not base64!",)),
+        ("lease_s", 0),
+        ("max_in_flight", 0),
+        ("log_format", "xml"),
+        ("colour", "blue"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"KESSAI_{name.upper()}"):
+        load(**(GOOD | {name: value}))
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="KESSAI_DATABASE_URL"):
+        load(**{name: value for name, value in GOOD.items() if name != "database_url"})
+
+
+def test_secrets_show_neither_in_the_settings_nor_in_errors() -> None:
+    assert "hunter2" not in repr(load(**GOOD))
+    assert GOOD["seal_keys"][0] not in repr(load(**GOOD))
+    with pytest.raises(ConfigurationError) as caught:
+        load(**(GOOD | {"seal_keys": ("my-secret-seal-key",)}))
+    assert "my-secret-seal-key" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "kessai.toml"
+    file.write_text("listen = ")
+    monkeypatch.setenv("KESSAI_CONFIG", str(file))
+    with pytest.raises(ConfigurationError):
+        load(**GOOD)
+
+
+def test_a_flow_whose_participant_has_no_address_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError, match="no address for card, merchant"):
+        checked_flows(load(**(GOOD | {"participants": {"points": "a:1"}})))

@@ -1,0 +1,101 @@
+"""The tables of the RPC layer are complete, and the docs know every reason code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from buf.validate import validate_pb2
+from google.rpc.error_details_pb2 import ErrorInfo
+from kessai.payments.v1 import payments_pb2 as pb
+
+from coordinator.domain import errors
+from coordinator.domain.machine import State
+from coordinator.domain.transaction import StepStatus
+from coordinator.engine import accept
+from coordinator.rpc import gate, mapping
+from coordinator.rpc.errors import INTERNAL_MESSAGE, STATUS, status_of
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+
+
+def kessai_errors() -> list[type[errors.KessaiError]]:
+    found = [item for _name, item in inspect.getmembers(errors, inspect.isclass)]
+    return [item for item in found if issubclass(item, errors.CallerError)]
+
+
+def test_every_error_a_caller_can_meet_has_a_status_and_a_page() -> None:
+    concrete = [item for item in kessai_errors() if item is not errors.CallerError]
+    assert len(concrete) > 8
+    for kind in [*concrete, errors.StoreUnavailable]:
+        assert kind in STATUS, kind
+        assert f"| {kind.code} | {STATUS[kind].name}" in DOCS, kind
+
+
+def test_only_unavailable_may_be_retried_blindly() -> None:
+    assert [kind for kind, status in STATUS.items() if status is grpc.StatusCode.UNAVAILABLE] == [
+        errors.StoreUnavailable
+    ]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("tok_secret"), errors.Bug("tok_secret"), KeyError("tok_secret")]
+)
+def test_our_own_bugs_tell_a_caller_nothing(error: Exception) -> None:
+    status = status_of(error)
+    info = ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, status.message) == ("INTERNAL", INTERNAL_MESSAGE)
+    assert "tok_secret" not in str(status)
+
+
+def rules() -> set[str]:
+    """Every rule that our requests carry, as protovalidate names it."""
+    found: set[str] = set()
+    for message in pb.DESCRIPTOR.message_types_by_name.values():
+        for field in message.fields:
+            extension: Any = validate_pb2.field
+            options: Any = field.GetOptions().Extensions[extension]
+            found |= {"required"} if options.required else set()
+            kind = options.WhichOneof("type")
+            names = (
+                [item.name for item, _value in getattr(options, kind).ListFields()] if kind else []
+            )
+            found |= {f"{kind}.{name}" for name in names}
+    return found
+
+
+RANGES = {"int64.gt": "int64.gt_lte", "int64.lte": "int64.gt_lte"} | {
+    "int32.gte": "int32.gte_lte",
+    "int32.lte": "int32.gte_lte",
+}
+
+
+def test_every_rule_of_our_protos_has_a_stable_code() -> None:
+    used = {RANGES.get(rule, rule) for rule in rules()} - {"repeated.items"}
+    assert len(used) > 8
+    assert used <= gate.CODES.keys()
+    for code in set(gate.CODES.values()):
+        assert code in DOCS, code
+
+
+def test_every_violation_of_a_payment_is_documented() -> None:
+    source = inspect.getsource(accept) + inspect.getsource(mapping)
+    codes = re.findall(r'Violation\([^"]*(?:"[^"]*", )?"([A-Z][A-Z_]+)"', source)
+    assert len(codes) > 6
+    for code in codes:
+        assert code in DOCS, code
+
+
+def test_every_state_and_status_has_its_number() -> None:
+    assert {pb.PaymentState.Name(mapping.STATES[state])[14:] for state in State} == set(State)
+    assert {pb.StepStatus.Name(mapping.STATUSES[item])[12:] for item in StepStatus} == set(
+        StepStatus
+    )
+    assert len(pb.PaymentState.values()) == len(State) + 1
+    assert len(pb.StepStatus.values()) == len(StepStatus) + 1

@@ -1,0 +1,71 @@
+"""Logs say what they may, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from coordinator.domain.errors import StoreUnavailable
+from coordinator.domain.machine import Event, State
+from coordinator.domain.transaction import advance
+from coordinator.telemetry import REDACTED, LogObserver, allow_listed, configure_logs
+from tests.support.domain import BOTH, NOW, SOURCES, standing
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+def test_a_field_that_is_not_on_the_list_is_redacted() -> None:
+    assert allow_listed(None, "", {"event": "e", "state": "PAID", "source": "tok_1"}) == {
+        "event": "e",
+        "state": "PAID",
+        "source": REDACTED,
+    }
+
+
+def settle(capsys: pytest.CaptureFixture[str], level: str) -> list[dict[str, object]]:
+    configure_logs("json", level)
+    draft = advance(standing(State.SETTLING), BOTH, (Event.PAY,), NOW)
+    LogObserver().committed(draft.change(now=NOW, due_at=None, keep_claim=True))
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_settled_payment_is_one_line_with_its_transaction_id(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (line,) = settle(capsys, "info")
+    assert line["event"] == "payment settled"
+    assert line["state"] == "PAID"
+    assert line["transaction_id"]
+    assert REDACTED not in line.values()
+    assert not any(source in str(line) for source in SOURCES.values())
+
+
+def test_a_higher_level_says_less(capsys: pytest.CaptureFixture[str]) -> None:
+    assert settle(capsys, "warning") == []
+
+
+def test_trouble_names_the_kind_of_error_and_never_its_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs("json", "info")
+    LogObserver().troubled("commit", RuntimeError("tok_secret"), "id-1")
+    LogObserver().troubled("commit", StoreUnavailable("connection refused"), "id-1")
+    first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (first["error"], first["reason"]) == ("RuntimeError", "")
+    assert (second["error"], second["reason"]) == ("StoreUnavailable", "connection refused")
+
+
+def test_console_logs_have_no_colours_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs("console", "info")
+    LogObserver().troubled("commit", RuntimeError())
+    assert "\x1b" not in capsys.readouterr().err
