@@ -66,18 +66,20 @@ async def main(settings: Settings, delay_s: float) -> None:
     """Serves until SIGTERM; every line on stdin is answered by a line of usage."""
     keys = [base64.b64decode(key.get_secret_value()) for key in settings.seal_keys]
     url = settings.database_url.get_secret_value()
-    store = PostgresStore(url, owner="bench", sealer=Sealer(keys), lease_s=settings.lease_s)
+    ids = SystemIds()
+    owner = ids.transaction_id()
+    store = PostgresStore(url, owner=owner, sealer=Sealer(keys), lease_s=settings.lease_s)
     await store.start()
     world = World(
         store=store,
         participants=dict.fromkeys(("points", "card", "merchant"), InProcess(delay_s)),
         publisher=None,
         clock=SystemClock(),
-        ids=SystemIds(),
+        ids=ids,
         randomness=SystemRandomness(),
         observer=LogObserver(),
     )
-    coordinator = assemble(world, settings, flows=checked_flows(settings), owner="bench")
+    coordinator = assemble(world, settings, flows=checked_flows(settings), owner=owner)
     server = Server(
         coordinator.servicer,
         listen=settings.listen,

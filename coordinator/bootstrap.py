@@ -74,9 +74,7 @@ def assemble(
         owner=owner,
         patience_s=settings.patience_s,
     )
-    cancel = Cancel(
-        store=world.store, driver=driver, flows=flows, clock=world.clock, observer=world.observer
-    )
+    cancel = Cancel(store=world.store, driver=driver, flows=flows, clock=world.clock)
     accept = Accept(
         store=world.store,
         driver=driver,
@@ -84,7 +82,6 @@ def assemble(
         flows=flows,
         clock=world.clock,
         ids=world.ids,
-        observer=world.observer,
         max_amount_minor=settings.max_amount_minor,
     )
     gate = Gate(

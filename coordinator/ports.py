@@ -79,7 +79,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class LostRace:
-    """Somebody else changed the row first; nothing was written. Re-read, never force."""
+    """Somebody else changed the row, before this change or already after it. Re-read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,9 @@ class Store(Protocol):
 
         Writes the transaction, its steps, its new journal lines and its outbox rows. `keep_claim`
         makes this process the claim's holder for the lease; otherwise the claim is given back.
+
+        Also raises Overloaded for a new transaction when too many writes wait (nothing was
+        written), and Bug for a change that breaks a rule of the schema.
         """
 
     async def get(self, transaction_id: TransactionId) -> Transaction | None:

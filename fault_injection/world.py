@@ -162,7 +162,6 @@ class World:
             driver=self.driver,
             flows=FLOWS,
             clock=self.clock,
-            observer=self.observer,
         )
         self.accept = Accept(
             store=self.store,
@@ -171,7 +170,6 @@ class World:
             flows=FLOWS,
             clock=self.clock,
             ids=self.ids,
-            observer=self.observer,
             max_amount_minor=10**9,
         )
         self.recover = Recover(store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT)
@@ -179,7 +177,7 @@ class World:
 
     async def crash(self) -> None:
         """The process dies: its tasks vanish, the database and the participants stay."""
-        tasks = list(self.driver._tasks.values())  # noqa: SLF001 - a crash asks nobody
+        tasks = self.driver.tasks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

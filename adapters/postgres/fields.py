@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from adapters.sealing import Sealer
 from coordinator.domain.errors import Bug
+from coordinator.domain.evolve import evolve
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Change, Failure, Step, Transaction
 
@@ -63,7 +64,7 @@ class Write:
         """The transaction as it stands when the write is durable."""
         if self.after.claimed_by == (self.holder or ""):
             return self.after
-        return replace(self.after, claimed_by=self.holder or "")
+        return evolve(self.after, claimed_by=self.holder or "")
 
 
 class StepRow(NamedTuple):
@@ -111,7 +112,7 @@ def check_change(change: Change) -> None:
     if after.version != change.expected_version + 1:
         raise Bug(f"version {after.version} does not follow {change.expected_version}")
     first = after.sequence - len(entries) + 1
-    if any(entry.sequence != first + index for index, entry in enumerate(entries)):
+    if entries and (entries[0].sequence != first or entries[-1].sequence != after.sequence):
         raise Bug("the journal's sequence has a gap")
     if change.expected_version == 0 and first != 1:
         raise Bug("the journal of a new transaction starts at 1")

@@ -6,10 +6,11 @@ the decision and at the pivot, and rests (`park_s`) everywhere else; Unknown is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from coordinator.domain.evolve import evolve
 from coordinator.domain.machine import ANNOUNCED, LIVE, State
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
@@ -95,7 +96,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
     outcome, operation = result.outcome, result.operation
     forgotten = "" if step.secret else step.source
     if isinstance(outcome, Applied):
-        return replace(
+        return evolve(
             step,
             status=_DONE[operation],
             source=forgotten,
@@ -105,7 +106,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
             reference=outcome.reference or step.reference,
         )
     if isinstance(outcome, Pending):
-        return replace(
+        return evolve(
             step,
             status=StepStatus.PENDING if state is State.CREATED else step.status,
             source=forgotten if state is State.CREATED else step.source,
@@ -116,7 +117,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
         )
     if isinstance(outcome, Refused):
         final = state is State.CREATED or (state is State.CAPTURING and phase.confirm_refusable)
-        return replace(
+        return evolve(
             step,
             status=StepStatus.REFUSED if final else step.status,
             source=forgotten,
@@ -126,7 +127,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
             refusal_code=outcome.code,
             refusal_reason=outcome.reason,
         )
-    return replace(
+    return evolve(
         step,
         status=StepStatus.TRYING if step.status is StepStatus.UNTRIED else step.status,
         attempts=attempts,
@@ -157,7 +158,7 @@ def needs_attention(state: State, step: Step, phase: Phase, outcome: Outcome) ->
 def entered(source: State, target: State, step: Step, phase: Phase) -> Step:
     """The step as it is when the transaction moves from `source` to `target`."""
     if phase.role is Role.ANNOUNCES:
-        return replace(step, status=StepStatus.CONFIRMED) if target in ANNOUNCED else step
+        return evolve(step, status=StepStatus.CONFIRMED) if target in ANNOUNCED else step
     if target is State.CANCELLING:
         status = step.status
         if status is StepStatus.UNTRIED:
@@ -166,9 +167,9 @@ def entered(source: State, target: State, step: Step, phase: Phase) -> Step:
             status = StepStatus.HELD  # the capture was refused; the authorization is still held
         forgotten = "" if step.secret else step.source
         attempts = 0 if status in MAY_HOLD else step.attempts  # a Cancel begins at 1
-        return replace(
+        return evolve(
             step, status=status, source=forgotten, attempts=attempts, next_attempt_at=None
         )
     if target in LIVE and step.attempts and step.status is StepStatus.HELD:
-        return replace(step, attempts=0, next_attempt_at=None)  # its Confirm begins at 1
+        return evolve(step, attempts=0, next_attempt_at=None)  # its Confirm begins at 1
     return step

@@ -7,10 +7,11 @@ shall be, with the journal lines and outbox rows that belong to the same commit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from coordinator.domain.evolve import evolve
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId, event_id
 from coordinator.domain.machine import ANNOUNCED, SETTLED, Event, State, fire
@@ -185,7 +186,7 @@ class Draft:
     def change(self, *, now: datetime, due_at: datetime | None, keep_claim: bool) -> Change:
         """The commit that makes this draft durable."""
         before = self.transaction
-        after = replace(before, version=before.version + 1, updated_at=now, due_at=due_at)
+        after = evolve(before, version=before.version + 1, updated_at=now, due_at=due_at)
         return Change(after, before.version, self.entries, self.events, keep_claim)
 
 
@@ -197,10 +198,10 @@ def as_recovered(transaction: Transaction) -> Transaction:
     """
     if transaction.state is not State.CREATED:
         return transaction
-    return replace(
+    return evolve(
         transaction,
         steps=tuple(
-            replace(step, status=StepStatus.TRYING)
+            evolve(step, status=StepStatus.TRYING)
             if step.status is StepStatus.UNTRIED and step.amount is not None
             else step
             for step in transaction.steps
@@ -237,7 +238,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
                 detail=detail,
             )
         )
-    moved = replace(
+    moved = evolve(
         transaction,
         steps=tuple(steps),
         sequence=sequence,
@@ -301,7 +302,7 @@ def advance(
                 detail=cause.reason if cause else "",
             )
         )
-    moved = replace(
+    moved = evolve(
         before,
         state=state,
         sequence=sequence,

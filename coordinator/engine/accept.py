@@ -27,7 +27,7 @@ from coordinator.domain.opening import open_transaction
 from coordinator.domain.transaction import Failure, Tender, Transaction
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.drive import Driver, is_same_write
-from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, Observer, OrderTaken, Store
+from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, OrderTaken, Store
 
 RACES = 8
 """How often a payment is tried again after it lost a race for its order."""
@@ -75,7 +75,6 @@ class Accept:
         flows: Mapping[str, Flow],
         clock: Clock,
         ids: Ids,
-        observer: Observer,
         max_amount_minor: int,
     ) -> None:
         self._store = store
@@ -84,7 +83,6 @@ class Accept:
         self._flows = flows
         self._clock = clock
         self._ids = ids
-        self._observer = observer
         self._max_amount_minor = max_amount_minor
 
     async def __call__(self, new: NewPayment, wait_s: float) -> Accepted:
@@ -108,10 +106,8 @@ class Accept:
                 customer_id=new.customer_id,
                 now=self._clock.now(),
             ).change(now=(now := self._clock.now()), due_at=now, keep_claim=True)
-            match await self._store.commit(change):
+            match await self._driver.submit(change):
                 case Committed(transaction):
-                    self._observer.committed(change)
-                    self._driver.start(transaction)
                     return Accepted(transaction, replayed=False)
                 case KeyTaken(existing):
                     return await self._replay(existing, request)

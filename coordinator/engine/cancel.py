@@ -11,7 +11,7 @@ from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import CANCELLABLE, RELEASED, Event, State
 from coordinator.domain.transaction import Draft, Failure, Transaction, advance, as_recovered
 from coordinator.engine.drive import Driver
-from coordinator.ports import Clock, Committed, Observer, Store
+from coordinator.ports import Clock, Committed, Store
 
 RACES = 8
 """How often a cancel that lost a race is tried again; a payment changes a few times at most."""
@@ -27,13 +27,11 @@ class Cancel:
         driver: Driver,
         flows: Mapping[str, Flow],
         clock: Clock,
-        observer: Observer,
     ) -> None:
         self._store = store
         self._driver = driver
         self._flows = flows
         self._clock = clock
-        self._observer = observer
 
     async def __call__(
         self, caller: str, transaction_id: TransactionId, failure: Failure
@@ -55,10 +53,7 @@ class Cancel:
             flow = self._flows[found.flow]
             draft = advance(Draft(as_recovered(found)), flow, (Event.RELEASE,), now, failure)
             change = draft.change(now=now, due_at=now, keep_claim=True)
-            result = await self._store.commit(change)
+            result = await self._driver.submit(change)
             if isinstance(result, Committed):
-                self._observer.committed(change)
-                self._driver.updates.publish(result.transaction)
-                self._driver.restart(result.transaction)
                 return result.transaction
         raise LostTheRace(transaction_id)

@@ -30,6 +30,7 @@ from coordinator.domain.transaction import (
 from coordinator.engine.updates import Updates
 from coordinator.ports import (
     Clock,
+    CommitResult,
     Committed,
     LostRace,
     Observer,
@@ -72,12 +73,28 @@ class Driver:
         self._patience = timedelta(seconds=patience_s)
         self._tasks: dict[TransactionId, asyncio.Task[None]] = {}
         self._known: dict[TransactionId, Transaction] = {}
+        self._submitting: set[asyncio.Task[None]] = set()
         self.updates = Updates(store, self._known.get)
 
     @property
     def in_flight(self) -> int:
         """How many transactions this process drives now."""
         return len(self._tasks)
+
+    async def submit(self, change: Change) -> CommitResult:
+        """Commits a change that was decided beside the driver: a new payment, a cancel.
+
+        The transaction is driven from there; what ran for it before is dropped. A caller that goes
+        away meanwhile changes nothing: what is committed is driven.
+
+        Raises what `Store.commit` raises.
+        """
+        answer: asyncio.Future[CommitResult] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._submit(change, answer))
+        self._submitting.add(task)
+        task.add_done_callback(self._submitting.discard)
+        task.add_done_callback(lambda _done: answer.cancel())  # nothing once it is answered
+        return await answer
 
     def start(self, transaction: Transaction) -> None:
         """Drives `transaction`, unless a task already does."""
@@ -89,22 +106,27 @@ class Driver:
 
         For a change that was committed beside the running task: its calls no longer matter.
         """
-        running = self._tasks.pop(transaction.id, None)
-        if running is not None:
-            running.cancel()
+        self._drop(transaction.id)
         self.start(transaction)
 
     async def drain(self, seconds: float) -> None:
         """Lets the running tasks finish for so long, then drops them; recovery takes them up."""
-        tasks = list(self._tasks.values())
+        tasks = self.tasks
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-        for task in tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Every task of this driver that has not ended."""
+        return self._submitting | set(self._tasks.values())
 
     def _spawn(self, transaction: Transaction) -> None:
-        task = asyncio.create_task(self._run(transaction))
+        self._adopt(transaction, asyncio.create_task(self._run(transaction)))
+
+    def _adopt(self, transaction: Transaction, task: asyncio.Task[None]) -> None:
         self._tasks[transaction.id] = task
         self._known[transaction.id] = transaction
         task.add_done_callback(lambda done: self._ended(transaction.id, done))
@@ -117,6 +139,31 @@ class Driver:
         if not task.cancelled() and (error := task.exception()) is not None:
             # Our own bug. The transaction stays where it durably stands and becomes due again.
             self._observer.troubled("drive", error, transaction_id)
+
+    async def _submit(self, change: Change, answer: asyncio.Future[CommitResult]) -> None:
+        """Becomes the transaction's driving task once the change is committed."""
+        try:
+            result = await self._store.commit(change)
+        except Exception as error:  # noqa: BLE001 - it is the caller's to hear
+            if not answer.done():
+                answer.set_exception(error)
+            return
+        if isinstance(result, Committed):
+            self._observer.committed(change)
+            self._drop(change.after.id)
+            task = asyncio.current_task()
+            assert task is not None, "this runs in a task"
+            self._adopt(result.transaction, task)
+            self.updates.publish(result.transaction)
+        if not answer.done():
+            answer.set_result(result)
+        if isinstance(result, Committed):
+            await self._run(result.transaction)
+
+    def _drop(self, transaction_id: TransactionId) -> None:
+        running = self._tasks.pop(transaction_id, None)
+        if running is not None:
+            running.cancel()
 
     async def _run(self, transaction: Transaction) -> None:
         draft: Draft | None = Draft(transaction)

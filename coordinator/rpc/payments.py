@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any, TypeVar
 
 from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
@@ -20,8 +18,6 @@ from coordinator.ports import Store
 from coordinator.rpc import mapping
 from coordinator.rpc.gate import Context, Gate
 
-T = TypeVar("T")
-
 
 class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
     """The service over the use cases."""
@@ -34,7 +30,6 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self._cancel = cancel
         self._store = store
         self._updates = updates
-        self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def CreatePayment(
         self, request: pb.CreatePaymentRequest, context: Context
@@ -44,7 +39,7 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         async def handle(caller: str, request: pb.CreatePaymentRequest) -> pb.CreatePaymentResponse:
             wait_s = self._gate.wait_s(context)
             new = mapping.new_payment(caller, request)
-            accepted = await self._to_the_end(self._accept(new, wait_s))
+            accepted = await self._accept(new, wait_s)
             settled = await self._settled(accepted.transaction, context)
             return pb.CreatePaymentResponse(
                 payment=mapping.payment(settled), replayed=accepted.replayed
@@ -105,7 +100,7 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
             self._gate.wait_s(context)
             failure = Failure("CANCELLED_BY_CALLER", request.reason or "cancelled by the caller")
             payment_id = parse_transaction_id(request.payment_id)
-            cancelled = await self._to_the_end(self._cancel(caller, payment_id, failure))
+            cancelled = await self._cancel(caller, payment_id, failure)
             settled = await self._settled(cancelled, context)
             return pb.CancelPaymentResponse(payment=mapping.payment(settled))
 
@@ -140,10 +135,3 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         remaining = context.time_remaining()
         margin_s = self._gate.margin_s
         return await self._updates.settled(transaction, (remaining or 0.0) - margin_s)
-
-    async def _to_the_end(self, use_case: Coroutine[Any, Any, T]) -> T:
-        """Runs a use case that writes to its end, even if the caller goes away meanwhile."""
-        task = asyncio.create_task(use_case)
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
-        return await asyncio.shield(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
@@ -116,18 +117,22 @@ async def play_with_crash(flow: str, after: bool, number: int, refused: str) -> 
         nonlocal crashed
         if next(commits) == number:
             crashed = True
-            for task in world.driver._tasks.values():
+            for task in world.driver.tasks:
                 task.cancel()
 
     hook = "after_commit" if after else "before_commit"
     setattr(world.store, hook, maybe_crash)
     try:
-        accepted = await world.accept(payment(flow), 0.0)
+        accepting = asyncio.create_task(world.accept(payment(flow), 0.0))
+        await asyncio.wait([accepting])
         while not crashed and world.driver.in_flight:
             await world.clock.sleep(0.1)
         await world.crash()
         setattr(world.store, hook, lambda _change: None)
         world.restart()
+        # The caller of a process that died before it answered asks again, with the same key.
+        accepted = await world.accept(payment(flow), 0.0)
+        assert accepted.replayed or accepting.cancelled()
         await world.until_settled(accepted.transaction.id)
         return await world.scene(accepted.transaction.id)
     finally:

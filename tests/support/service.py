@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -61,9 +61,14 @@ class Service:
         return asyncio.run_coroutine_threadsafe(call(), self.loop).result(10)
 
 
-class _WithKey(
-    grpc.UnaryUnaryClientInterceptor[Any, Any], grpc.UnaryStreamClientInterceptor[Any, Any]
-):
+if TYPE_CHECKING:  # the stubs are generic, the classes are not
+    _Unary = grpc.UnaryUnaryClientInterceptor[Any, Any]
+    _Stream = grpc.UnaryStreamClientInterceptor[Any, Any]
+else:
+    _Unary, _Stream = grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
+
+
+class _WithKey(_Unary, _Stream):
     def __init__(self, key: str) -> None:
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
 
