@@ -193,14 +193,22 @@ class Driver:
         if len(calls) == 1:
             return [await self._call(transaction, calls[0])]
         tasks = [asyncio.create_task(self._call(transaction, call)) for call in calls]
+        enough = asyncio.get_running_loop().create_future()
+        left = len(tasks)
+
+        def ended(task: asyncio.Task[Result]) -> None:
+            nonlocal left
+            left -= 1
+            refused = not task.cancelled() and _refused_try(task.result())
+            if (refused or not left) and not enough.done():
+                enough.set_result(None)
+
+        for task in tasks:
+            task.add_done_callback(ended)
         try:
-            pending: set[asyncio.Task[Result]] = set(tasks)
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                if any(_refused_try(task.result()) for task in done):
-                    break
+            await enough
             return [
-                _abandoned(call) if task in pending else task.result()
+                task.result() if task.done() else _abandoned(call)
                 for task, call in zip(tasks, calls, strict=True)
             ]
         finally:

@@ -1,13 +1,13 @@
 """Tells those who wait in this process what was committed, and lets them wait for it.
 
 A payment that this process does not drive is not announced here; it is read again every `POLL_S`.
+Waiting is what most payments do most of the time, so a waiter is one future and one timer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
 
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Transaction
@@ -17,24 +17,33 @@ POLL_S = 0.25
 """How often a payment that is driven elsewhere is read again, in seconds."""
 
 
-class _Subscription:
-    """One waiter's view: the newest version it was told of.
+class _Waiter:
+    """One who waits: the newest version it was told of, and what wakes it.
 
     `to_the_end`: it waits for the end, and need not be woken before.
     """
 
-    __slots__ = ("latest", "to_the_end", "woken")
+    __slots__ = ("expired", "latest", "to_the_end", "woken")
 
-    def __init__(self, *, to_the_end: bool) -> None:
-        self.latest: Transaction | None = None
+    def __init__(self, transaction: Transaction, *, to_the_end: bool) -> None:
+        self.latest = transaction
         self.to_the_end = to_the_end
-        self.woken = asyncio.Event()
+        self.expired = False
+        self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def tell(self, transaction: Transaction) -> None:
-        if self.latest is None or transaction.version > self.latest.version:
+        if transaction.version > self.latest.version:
             self.latest = transaction
             if transaction.settled or not self.to_the_end:
-                self.woken.set()
+                self.wake()
+
+    def wake(self) -> None:
+        if not self.woken.done():
+            self.woken.set_result(None)
+
+    def expire(self) -> None:
+        self.expired = True
+        self.wake()
 
 
 class Updates:
@@ -49,74 +58,85 @@ class Updates:
     ) -> None:
         self._store = store
         self._known_here = known_here
-        self._waiting: dict[TransactionId, list[_Subscription]] = {}
+        self._waiting: dict[TransactionId, list[_Waiter]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many transactions somebody waits for."""
+        return len(self._waiting)
 
     def publish(self, transaction: Transaction) -> None:
-        """Wakes whoever waits for this transaction."""
-        for subscription in self._waiting.get(transaction.id, ()):
-            subscription.tell(transaction)
+        """Tells whoever waits for this transaction."""
+        for waiter in self._waiting.get(transaction.id, ()):
+            waiter.tell(transaction)
 
     def no_longer_driven(self, transaction_id: TransactionId) -> None:
         """Wakes whoever waits for this transaction, to read it from now on."""
-        for subscription in self._waiting.get(transaction_id, ()):
-            subscription.woken.set()
+        for waiter in self._waiting.get(transaction_id, ()):
+            waiter.wake()
 
     async def settled(self, transaction: Transaction, wait_s: float) -> Transaction:
         """The transaction once it is settled, or as it durably stands after `wait_s` seconds."""
-        latest = transaction
-        with self._subscribed(transaction.id, to_the_end=True) as subscription:
-            try:
-                async with asyncio.timeout(max(wait_s, 0.0)):
-                    if not latest.settled:
-                        latest = await self._current(latest)
-                    while not latest.settled:
-                        latest = await self._next(subscription, latest)
-            except TimeoutError:
-                pass
-            return subscription.latest or latest
+        if transaction.settled:
+            return transaction
+        waiter = self._join(transaction, to_the_end=True)
+        timer = asyncio.get_running_loop().call_later(max(wait_s, 0.0), waiter.expire)
+        try:
+            await self._catch_up(waiter)
+            while not (waiter.latest.settled or waiter.expired):
+                await self._wait(waiter)
+            return waiter.latest
+        finally:
+            timer.cancel()
+            self._leave(waiter)
 
     async def follow(self, transaction: Transaction) -> AsyncGenerator[Transaction]:
-        """The transaction as given, then after every change that is seen, until it is settled.
+        """The transaction as it stands, then after every change that is seen, until it is settled.
 
         Versions only grow. Close the iterator (or finish it) to stop waiting.
         """
-        latest = transaction
-        with self._subscribed(transaction.id, to_the_end=False) as subscription:
-            if not latest.settled:
-                latest = await self._current(latest)
-            yield latest
-            while not latest.settled:
-                newer = await self._next(subscription, latest)
-                if newer.version > latest.version:
-                    latest = newer
-                    yield latest
-
-    @contextmanager
-    def _subscribed(
-        self, transaction_id: TransactionId, *, to_the_end: bool
-    ) -> Iterator[_Subscription]:
-        subscription = _Subscription(to_the_end=to_the_end)
-        waiting = self._waiting.setdefault(transaction_id, [])
-        waiting.append(subscription)
+        waiter = self._join(transaction, to_the_end=False)
         try:
-            yield subscription
+            if not transaction.settled:
+                await self._catch_up(waiter)
+            sent = waiter.latest
+            yield sent
+            while not sent.settled:
+                await self._wait(waiter)
+                if waiter.latest.version > sent.version:
+                    sent = waiter.latest
+                    yield sent
         finally:
-            waiting.remove(subscription)
-            if not waiting:
-                self._waiting.pop(transaction_id, None)
+            self._leave(waiter)
 
-    async def _current(self, latest: Transaction) -> Transaction:
-        """Whatever was committed before the subscription stood."""
-        return self._known_here(latest.id) or await self._reread(latest)
+    def _join(self, transaction: Transaction, *, to_the_end: bool) -> _Waiter:
+        waiter = _Waiter(transaction, to_the_end=to_the_end)
+        self._waiting.setdefault(transaction.id, []).append(waiter)
+        return waiter
 
-    async def _next(self, subscription: _Subscription, latest: Transaction) -> Transaction:
+    def _leave(self, waiter: _Waiter) -> None:
+        waiting = self._waiting[waiter.latest.id]
+        waiting.remove(waiter)
+        if not waiting:
+            del self._waiting[waiter.latest.id]
+
+    async def _catch_up(self, waiter: _Waiter) -> None:
+        """Whatever was committed before the waiter joined."""
+        known = self._known_here(waiter.latest.id) or await self._store.get(waiter.latest.id)
+        if known is not None:
+            waiter.tell(known)
+
+    async def _wait(self, waiter: _Waiter) -> None:
+        """Until it is told something or woken; reads the row where nobody here would tell it."""
+        transaction_id = waiter.latest.id
+        poll = None
+        if self._known_here(transaction_id) is None:
+            poll = asyncio.get_running_loop().call_later(POLL_S, waiter.wake)
         try:
-            async with asyncio.timeout(None if self._known_here(latest.id) else POLL_S):
-                await subscription.woken.wait()
-        except TimeoutError:
-            return await self._reread(latest)
-        subscription.woken.clear()
-        return subscription.latest or latest
-
-    async def _reread(self, latest: Transaction) -> Transaction:
-        return await self._store.get(latest.id) or latest
+            await waiter.woken
+        finally:
+            if poll is not None:
+                poll.cancel()
+        waiter.woken = asyncio.get_running_loop().create_future()
+        if self._known_here(transaction_id) is None and not waiter.expired:
+            await self._catch_up(waiter)

@@ -448,7 +448,7 @@ def test_following_a_payment_gives_growing_versions_to_the_end() -> None:
         versions = [change.version for change in seen]
         assert versions == sorted(set(versions))
         assert seen[-1].state is State.PAID
-        assert world.driver.updates._waiting == {}
+        assert world.driver.updates.waiting == 0
 
     on(no_faults, story)
 
