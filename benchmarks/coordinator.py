@@ -92,7 +92,7 @@ async def main(settings: Settings, delay_s: float) -> None:
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_reader(
         sys.stdin.fileno(),
-        lambda: sys.stdin.readline() and print(usage(coordinator.driver.in_flight), flush=True),
+        lambda: sys.stdin.readline() and print(usage(coordinator.gate.calls), flush=True),
     )
     background = [asyncio.create_task(service.run()) for service in coordinator.services]
     print(server.address, flush=True)

@@ -125,7 +125,7 @@ class Bench:
             address = _line(process)
             load(address, 64, 0.1, wait=False)
             before = usage(process)
-            client = _start_load(address, in_flight, 0.1, 60.0)
+            client = _start_load(address, in_flight, 6.0, 60.0)
             peak = before
             while client.poll() is None:
                 now = usage(process)

@@ -57,6 +57,7 @@ class Coordinator:
     accept: Accept
     cancel: Cancel
     services: tuple[Periodic, ...]
+    gate: Gate
     servicer: PaymentServicer
 
 
@@ -93,7 +94,7 @@ def assemble(
     servicer = PaymentServicer(
         gate=gate, accept=accept, cancel=cancel, store=world.store, updates=driver.updates
     )
-    return Coordinator(driver, accept, cancel, _services(world, settings, driver), servicer)
+    return Coordinator(driver, accept, cancel, _services(world, settings, driver), gate, servicer)
 
 
 def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodic, ...]:

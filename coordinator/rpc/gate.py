@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, NoReturn, TypeVar
@@ -70,19 +70,24 @@ class Gate:
         self._calls = 0
         self._streams = 0
 
+    @property
+    def calls(self) -> int:
+        """How many calls are being served now."""
+        return self._calls
+
     async def unary(
         self,
         request: Request,
         context: Context,
-        handle: Callable[[str, Request], Awaitable[Response]],
+        handle: Callable[[str, Request, Context], Awaitable[Response]],
     ) -> Response:
-        """Serves one call by `handle(caller, request)`, or ends it with the error's status."""
+        """Serves one call by `handle`, or ends it with the error's status."""
         if self._calls >= self._max_in_flight:
             await abort(context, Overloaded(self._max_in_flight))
         self._calls += 1
         problem: Exception
         try:
-            return await handle(self._admit(request, context), request)
+            return await handle(self._admit(request, context), request, context)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             problem = error
         finally:
@@ -93,15 +98,16 @@ class Gate:
         self,
         request: Request,
         context: Context,
-        handle: Callable[[str, Request], AsyncGenerator[Response]],
-    ) -> AsyncIterator[Response]:
-        """Serves one stream by `handle(caller, request)`, or ends it with the error's status."""
+        handle: Callable[[str, Request, Context], AsyncGenerator[Response]],
+    ) -> AsyncGenerator[Response]:
+        """Serves one stream by `handle`, or ends it with the error's status."""
         if self._streams >= self._max_in_flight:
             await abort(context, Overloaded(self._max_in_flight))
         self._streams += 1
         problem: Exception | None = None
         try:
-            async with aclosing(handle(self._admit(request, context), request)) as responses:
+            caller = self._admit(request, context)
+            async with aclosing(handle(caller, request, context)) as responses:
                 async for response in responses:
                     yield response
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status

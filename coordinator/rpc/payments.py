@@ -35,93 +35,96 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self, request: pb.CreatePaymentRequest, context: Context
     ) -> pb.CreatePaymentResponse:
         """See payments.proto."""
-
-        async def handle(caller: str, request: pb.CreatePaymentRequest) -> pb.CreatePaymentResponse:
-            wait_s = self._gate.wait_s(context)
-            new = mapping.new_payment(caller, request)
-            accepted = await self._accept(new, wait_s)
-            settled = await self._settled(accepted.transaction, context)
-            return pb.CreatePaymentResponse(
-                payment=mapping.payment(settled), replayed=accepted.replayed
-            )
-
-        return await self._gate.unary(request, context, handle)
+        return await self._gate.unary(request, context, self._create)
 
     async def GetPayment(
         self, request: pb.GetPaymentRequest, context: Context
     ) -> pb.GetPaymentResponse:
         """See payments.proto."""
-
-        async def handle(caller: str, request: pb.GetPaymentRequest) -> pb.GetPaymentResponse:
-            found = await self._owned(caller, request.payment_id)
-            return pb.GetPaymentResponse(payment=mapping.payment(found))
-
-        return await self._gate.unary(request, context, handle)
+        return await self._gate.unary(request, context, self._get)
 
     async def ListPayments(
         self, request: pb.ListPaymentsRequest, context: Context
     ) -> pb.ListPaymentsResponse:
         """See payments.proto."""
-
-        async def handle(caller: str, request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
-            query = mapping.payment_query(caller, request)
-            page = await self._store.list_payments(query)
-            return pb.ListPaymentsResponse(
-                payments=[mapping.payment(found) for found in page],
-                next_page_token=(
-                    mapping.page_token(request, page[-1]) if len(page) == query.limit else ""
-                ),
-            )
-
-        return await self._gate.unary(request, context, handle)
+        return await self._gate.unary(request, context, self._list)
 
     async def WatchPayment(
         self, request: pb.WatchPaymentRequest, context: Context
     ) -> AsyncIterator[pb.WatchPaymentResponse]:
         """See payments.proto."""
-
-        async def handle(
-            caller: str, request: pb.WatchPaymentRequest
-        ) -> AsyncGenerator[pb.WatchPaymentResponse]:
-            found = await self._owned(caller, request.payment_id)
-            async with aclosing(self._updates.follow(found)) as changes:
-                async for change in changes:
-                    yield pb.WatchPaymentResponse(payment=mapping.payment(change))
-
-        async for response in self._gate.stream(request, context, handle):
-            yield response
+        async with aclosing(self._gate.stream(request, context, self._watch)) as responses:
+            async for response in responses:
+                yield response
 
     async def CancelPayment(
         self, request: pb.CancelPaymentRequest, context: Context
     ) -> pb.CancelPaymentResponse:
         """See payments.proto."""
-
-        async def handle(caller: str, request: pb.CancelPaymentRequest) -> pb.CancelPaymentResponse:
-            self._gate.wait_s(context)
-            failure = Failure("CANCELLED_BY_CALLER", request.reason or "cancelled by the caller")
-            payment_id = parse_transaction_id(request.payment_id)
-            cancelled = await self._cancel(caller, payment_id, failure)
-            settled = await self._settled(cancelled, context)
-            return pb.CancelPaymentResponse(payment=mapping.payment(settled))
-
-        return await self._gate.unary(request, context, handle)
+        return await self._gate.unary(request, context, self._cancel_payment)
 
     async def ListJournal(
         self, request: pb.ListJournalRequest, context: Context
     ) -> pb.ListJournalResponse:
         """See payments.proto."""
+        return await self._gate.unary(request, context, self._list_journal)
 
-        async def handle(caller: str, request: pb.ListJournalRequest) -> pb.ListJournalResponse:
-            found = await self._owned(caller, request.payment_id)
-            limit = request.page_size or mapping.DEFAULT_JOURNAL_PAGE
-            entries = await self._store.journal(found.id, mapping.journal_after(request), limit)
-            more = len(entries) == limit
-            return pb.ListJournalResponse(
-                entries=mapping.journal_entries(entries),
-                next_page_token=str(entries[-1].sequence) if more else "",
-            )
+    async def _create(
+        self, caller: str, request: pb.CreatePaymentRequest, context: Context
+    ) -> pb.CreatePaymentResponse:
+        wait_s = self._gate.wait_s(context)
+        accepted = await self._accept(mapping.new_payment(caller, request), wait_s)
+        settled = await self._settled(accepted.transaction, context)
+        return pb.CreatePaymentResponse(
+            payment=mapping.payment(settled), replayed=accepted.replayed
+        )
 
-        return await self._gate.unary(request, context, handle)
+    async def _get(
+        self, caller: str, request: pb.GetPaymentRequest, _context: Context
+    ) -> pb.GetPaymentResponse:
+        found = await self._owned(caller, request.payment_id)
+        return pb.GetPaymentResponse(payment=mapping.payment(found))
+
+    async def _list(
+        self, caller: str, request: pb.ListPaymentsRequest, _context: Context
+    ) -> pb.ListPaymentsResponse:
+        query = mapping.payment_query(caller, request)
+        page = await self._store.list_payments(query)
+        more = len(page) == query.limit
+        return pb.ListPaymentsResponse(
+            payments=[mapping.payment(found) for found in page],
+            next_page_token=mapping.page_token(request, page[-1]) if more else "",
+        )
+
+    async def _watch(
+        self, caller: str, request: pb.WatchPaymentRequest, _context: Context
+    ) -> AsyncGenerator[pb.WatchPaymentResponse]:
+        found = await self._owned(caller, request.payment_id)
+        async with aclosing(self._updates.follow(found)) as changes:
+            async for change in changes:
+                yield pb.WatchPaymentResponse(payment=mapping.payment(change))
+
+    async def _cancel_payment(
+        self, caller: str, request: pb.CancelPaymentRequest, context: Context
+    ) -> pb.CancelPaymentResponse:
+        self._gate.wait_s(context)
+        failure = Failure("CANCELLED_BY_CALLER", request.reason or "cancelled by the caller")
+        payment_id = parse_transaction_id(request.payment_id)
+        cancelled = await self._cancel(caller, payment_id, failure)
+        settled = await self._settled(cancelled, context)
+        return pb.CancelPaymentResponse(payment=mapping.payment(settled))
+
+    async def _list_journal(
+        self, caller: str, request: pb.ListJournalRequest, _context: Context
+    ) -> pb.ListJournalResponse:
+        found = await self._owned(caller, request.payment_id)
+        limit = request.page_size or mapping.DEFAULT_JOURNAL_PAGE
+        entries = await self._store.journal(found.id, mapping.journal_after(request), limit)
+        more = len(entries) == limit
+        return pb.ListJournalResponse(
+            entries=mapping.journal_entries(entries),
+            next_page_token=str(entries[-1].sequence) if more else "",
+        )
 
     async def _owned(self, caller: str, payment_id: str) -> Transaction:
         """The caller's payment. Another caller's does not exist for it."""
