@@ -107,6 +107,8 @@ _Request: TypeAlias = pb.TryRequest | pb.ConfirmRequest | pb.CancelRequest | pb.
 _Response: TypeAlias = pb.TryResponse | pb.ConfirmResponse | pb.CancelResponse | pb.QueryResponse
 
 _REFUSAL_OF_TOMBSTONE = "CANCELLED_AT_PARTICIPANT"
+_TAKEN_OUT = "[secret]"
+_MAY_BE_SECRET = re.compile(r"(?=\S*[0-9_])\S{8,}")
 _NOT_CODE = re.compile(r"[^A-Z0-9_]+")
 
 
@@ -281,17 +283,28 @@ def _code(call: Call, text: str) -> str:
     """`text` as a stable code: capitals, digits and underscores, at most MAX_CODE of them."""
     if not text:
         return ""
-    clipped = _clip(call, text, MAX_CODE).upper()
+    clipped = (_clip(call, text, MAX_CODE) if call.step.source else text).upper()
     return _NOT_CODE.sub("_", clipped).strip("_")[:MAX_CODE]
+
+
+def _without_secrets(call: Call, text: str) -> str:
+    """`text` without the step's secret, in whatever case it is written.
+
+    After the Try the secret is forgotten, so that it cannot be looked for: then every word that
+    might be one (eight characters or more, with a digit or an underscore) is taken out.
+    """
+    step = call.step
+    if not step.secret:
+        return text
+    if step.source:
+        return re.sub(re.escape(step.source), _TAKEN_OUT, text, flags=re.IGNORECASE)
+    return _MAY_BE_SECRET.sub(_TAKEN_OUT, text)
 
 
 def _clip(call: Call, text: str, limit: int) -> str:
     """At most `limit` printable characters of `text`, without the step's secret."""
-    step = call.step
-    if step.secret and step.source:
-        # Before clipping: half a token at the end would be no less of a leak.
-        text = text.replace(step.source, "[secret]")
-    text = text[:limit]
+    # Before clipping: half a token at the end would be no less of a leak.
+    text = _without_secrets(call, text)[:limit]
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else " " for character in text)

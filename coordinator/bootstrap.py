@@ -19,7 +19,7 @@ from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
 from coordinator.config import Settings
-from coordinator.domain.errors import ConfigurationError
+from coordinator.domain.errors import Bug, ConfigurationError
 from coordinator.domain.flow import Flow
 from coordinator.engine.accept import Accept
 from coordinator.engine.cancel import Cancel
@@ -31,7 +31,7 @@ from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Rand
 from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
-from coordinator.telemetry import LogObserver, configure_logs
+from coordinator.telemetry import LogObserver, Unfailing, configure_logs
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
 
@@ -111,7 +111,15 @@ def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodi
 
 def checked_flows(settings: Settings) -> Mapping[str, Flow]:
     """Every flow, bound. Raises BadFlow, or ConfigurationError for a missing address."""
-    flows = bind_flows(FLOW_ROWS, PHASES)
+    known = {row.name: row for row in FLOW_ROWS}
+    unknown = sorted(set(settings.flows) - known.keys())
+    if unknown:
+        raise ConfigurationError(
+            f"KESSAI_FLOWS: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
+    rows = [row for row in FLOW_ROWS if not settings.flows or row.name in settings.flows]
+    flows = bind_flows(rows, PHASES)
+    _check_lease(settings, flows)
     needed = {phase.participant for flow in flows.values() for phase in flow.called}
     missing = sorted(needed - settings.participants.keys())
     if missing:
@@ -119,6 +127,15 @@ def checked_flows(settings: Settings) -> Mapping[str, Flow]:
             f"KESSAI_PARTICIPANTS: no address for {', '.join(missing)}, which the flows need"
         )
     return flows
+
+
+def _check_lease(settings: Settings, flows: Mapping[str, Flow]) -> None:
+    """A claim outlives the longest call of the process that holds it."""
+    longest_s = max(phase.retry.timeout_s for flow in flows.values() for phase in flow.called)
+    if settings.lease_s <= longest_s:
+        raise ConfigurationError(
+            f"KESSAI_LEASE_S: must be above {longest_s:g} s, the longest call of a flow"
+        )
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
@@ -152,12 +169,16 @@ async def _serve(
         background = [asyncio.create_task(service.run()) for service in coordinator.services]
         await server.start()
         on_ready(server.address)
-        await stopping.wait()
+        asked = asyncio.create_task(stopping.wait())
+        await asyncio.wait([asked, *background], return_when=asyncio.FIRST_COMPLETED)
         await server.stop(settings.drain_s)
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        ends = await asyncio.gather(*background, return_exceptions=True)
         await coordinator.driver.drain(settings.drain_s)
+        if not asked.done():
+            asked.cancel()
+            raise Bug(f"a background service ended: {ends}")
 
 
 async def _open_world(settings: Settings, ids: Ids, owner: str, stack: AsyncExitStack) -> World:
@@ -187,5 +208,5 @@ async def _open_world(settings: Settings, ids: Ids, owner: str, stack: AsyncExit
         clock=SystemClock(),
         ids=ids,
         randomness=SystemRandomness(),
-        observer=LogObserver(),
+        observer=Unfailing(LogObserver()),
     )

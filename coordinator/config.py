@@ -72,6 +72,9 @@ class Settings(BaseSettings):
         description="keys that seal card tokens at rest, as a JSON list of 32 bytes in base64: "
         "the first seals, all of them open",
     )
+    flows: tuple[str, ...] = Field(
+        (), description="flows to serve, as a JSON list of names; empty: all of them"
+    )
     nats_url: str = Field("", description="NATS server; without one, events wait in the outbox")
     reflection: bool = Field(default=False, description="serve gRPC reflection")
     log_format: Literal["json", "console"] = Field("json", description="form of the log on stderr")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from coordinator.domain.machine import SETTLED
 from coordinator.domain.transaction import Change
+from coordinator.ports import Observer
 
 ALLOWED = frozenset(
     {
@@ -71,6 +73,26 @@ def configure_logs(form: str, level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class Unfailing:
+    """An `Observer` that passes on to another one and never raises.
+
+    Money goes on moving when a disk is full and no log line can be written.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def committed(self, change: Change) -> None:
+        """See `Observer.committed`."""
+        with suppress(Exception):
+            self._observer.committed(change)
+
+    def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
+        """See `Observer.troubled`."""
+        with suppress(Exception):
+            self._observer.troubled(what, error, transaction_id)
 
 
 class LogObserver:

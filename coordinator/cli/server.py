@@ -35,6 +35,10 @@ _CallerFlag = Annotated[
         metavar="NAME=SHA256", help="A caller and the SHA-256 (hex) of its API key; repeatable."
     ),
 ]
+_FlowFlag = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A flow to serve; repeatable. Without any: all of them."),
+]
 _NatsUrlFlag = Annotated[
     str | None, typer.Option(help="NATS server; without one, events wait in the outbox.")
 ]
@@ -87,6 +91,7 @@ def serve(
     listen: _ListenFlag = None,
     participant: _ParticipantFlag = None,
     caller: _CallerFlag = None,
+    flow: _FlowFlag = None,
     nats_url: _NatsUrlFlag = None,
     reflection: _ReflectionFlag = None,
     log_format: _LogFormatFlag = None,
@@ -104,7 +109,7 @@ def serve(
     """Runs the coordinator in the foreground until SIGTERM or Ctrl-C, then drains.
 
     Every flag can also be set as KESSAI_… in the environment (--participant: KESSAI_PARTICIPANTS,
-    --caller: KESSAI_CALLERS, both as JSON) or in the TOML file named by KESSAI_CONFIG. The keys
+    --caller: KESSAI_CALLERS, --flow: KESSAI_FLOWS, all as JSON) or in the TOML file named by KESSAI_CONFIG. The keys
     that seal card tokens have no flag, since command lines can be read by others: KESSAI_SEAL_KEYS
     takes a JSON list; `kessai keygen` makes one. Times are in seconds. When it is ready it prints
     one line: listening on HOST:PORT.
@@ -121,6 +126,7 @@ def serve(
             listen=listen,
             participants=_pairs("--participant", participant),
             callers=_pairs("--caller", caller),
+            flows=flow or None,
             nats_url=nats_url,
             reflection=reflection,
             log_format=log_format,

@@ -108,7 +108,7 @@ class LostTheRace(CallerError):
 
     def __init__(self, payment_id: str) -> None:
         super().__init__(
-            f"payment {payment_id} kept changing meanwhile; repeat the call", payment_id=payment_id
+            f"{payment_id} kept changing meanwhile; repeat the call", payment_id=payment_id
         )
 
 

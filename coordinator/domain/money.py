@@ -35,6 +35,17 @@ class Money:
         if self.currency not in EXPONENTS:
             raise ValueError("currency must be an ISO 4217 code")
 
+    @classmethod
+    def stored(cls, minor: int, currency: str) -> Money:
+        """An amount that was checked when it was made, or is going to be checked elsewhere.
+
+        Currencies are withdrawn and limits change; what was written under older ones is still read.
+        """
+        money = object.__new__(cls)
+        object.__setattr__(money, "minor", minor)
+        object.__setattr__(money, "currency", currency)
+        return money
+
     def __str__(self) -> str:
         """Human form: `1,000 JPY`, `4.00 USD`."""
         return f"{format_minor(self.minor, self.currency)} {self.currency}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 
+from coordinator.domain.cards import has_card_number
 from coordinator.domain.errors import (
     InvalidRequest,
     KeyReused,
@@ -22,7 +23,7 @@ from coordinator.domain.errors import (
 )
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.money import Money
+from coordinator.domain.money import EXPONENTS, Money
 from coordinator.domain.opening import open_transaction
 from coordinator.domain.transaction import Failure, Tender, Transaction
 from coordinator.engine.cancel import Cancel
@@ -90,7 +91,15 @@ class Accept:
 
         Raises InvalidRequest, KeyReused, OrderHasPayment, LostTheRace, StoreUnavailable.
         """
-        flow = self._check(new)
+        try:
+            flow = self._check(new)
+        except InvalidRequest:
+            # What was accepted once has the same answer for ever, even if limits and flows are not
+            # what they were.
+            known = await self._store.find_by_key(new.caller, new.idempotency_key)
+            if known is None:
+                raise
+            return self._replay(known, new)
         request = fingerprint(new, flow)
         for _ in range(RACES):
             change = open_transaction(
@@ -110,41 +119,42 @@ class Accept:
                 case Committed(transaction):
                     return Accepted(transaction, replayed=False)
                 case KeyTaken(existing):
-                    return await self._replay(existing, request)
+                    return self._replay(await self._read(existing), new)
                 case OrderTaken(existing):
-                    await self._free_order(new, existing, wait_s)
+                    previous = await self._read(existing)
+                    if previous.idempotency_key == new.idempotency_key:
+                        return self._replay(previous, new)
+                    await self._free_order(new, previous, wait_s)
                 case LostRace():
                     row = await self._store.get(change.after.id)
                     assert row is not None, "a row that lost a race exists"
                     assert is_same_write(row, change), "transaction IDs are unique"
                     self._driver.start(row)
                     return Accepted(row, replayed=False)
-        raise LostTheRace(new.order_id)
+        raise LostTheRace(change.after.id)
 
-    async def _replay(self, existing: TransactionId, request: Mapping[str, str]) -> Accepted:
-        transaction = await self._store.get(existing)
-        if transaction is None:
+    async def _read(self, existing: TransactionId) -> Transaction:
+        found = await self._store.get(existing)
+        if found is None:
             raise NotFound(existing)
-        before = transaction.request
-        differing = sorted(
-            name for name in before.keys() | request.keys() if before.get(name) != request.get(name)
-        )
-        if differing:
-            raise KeyReused(existing, differing)
-        return Accepted(transaction, replayed=True)
+        return found
 
-    async def _free_order(self, new: NewPayment, existing: TransactionId, wait_s: float) -> None:
+    def _replay(self, existing: Transaction, new: NewPayment) -> Accepted:
+        differing = differing_fields(existing.request, new)
+        if differing:
+            raise KeyReused(existing.id, differing)
+        self._driver.resume(existing)
+        return Accepted(existing, replayed=True)
+
+    async def _free_order(self, new: NewPayment, previous: Transaction, wait_s: float) -> None:
         """Cancels the order's earlier payment, or raises OrderHasPayment."""
-        previous = await self._store.get(existing)
-        if previous is None:
-            return
         if new.order_conflict is OrderConflict.REJECT:
-            raise OrderHasPayment(new.order_id, existing, previous.state)
+            raise OrderHasPayment(new.order_id, previous.id, previous.state)
         reason = Failure("ORDER_SUPERSEDED", "the order is being paid by a newer payment")
         try:
-            cancelled = await self._cancel(new.caller, existing, reason)
+            cancelled = await self._cancel(new.caller, previous.id, reason)
         except WrongState as error:
-            raise OrderHasPayment(new.order_id, existing, error.facts["state"]) from error
+            raise OrderHasPayment(new.order_id, previous.id, error.facts["state"]) from error
         # What the earlier payment held is wanted back before the new one asks for it; should that
         # take too long, the order is free all the same, since a cancelled payment is never paid.
         await self._driver.updates.settled(cancelled, wait_s)
@@ -158,10 +168,21 @@ class Accept:
         if new.amount.minor > self._max_amount_minor:
             limit = f"must be at most {self._max_amount_minor} minor units"
             violations.append(Violation("amount.minor_units", "AMOUNT_OVER_LIMIT", limit))
+        violations += _currency_violations(new)
         violations += _tender_violations(new, flow)
         if violations or flow is None:
             raise InvalidRequest(violations)
         return flow
+
+
+def _currency_violations(new: NewPayment) -> list[Violation]:
+    amounts = [("amount", new.amount)]
+    amounts += [(f"tenders[{i}].amount", tender.amount) for i, tender in enumerate(new.tenders)]
+    return [
+        Violation(f"{where}.currency_code", "UNKNOWN_CURRENCY", "must be an ISO 4217 currency")
+        for where, money in amounts
+        if money.currency not in EXPONENTS
+    ]
 
 
 def _tender_violations(new: NewPayment, flow: Flow | None) -> list[Violation]:
@@ -180,7 +201,7 @@ def _tender_violations(new: NewPayment, flow: Flow | None) -> list[Violation]:
         if tender.amount.currency != new.amount.currency:
             text = f"must be {new.amount.currency}, the payment's currency"
             violations.append(Violation(f"{where}.amount.currency_code", "MIXED_CURRENCIES", text))
-        if looks_like_card_number(tender.source):
+        if has_card_number(tender.source):
             text = "is a card number; send a token from the card processor, never the number"
             violations.append(Violation(f"{where}.source", "CARD_NUMBER", text))
     missing = sorted(wanted - seen)
@@ -194,24 +215,27 @@ def _tender_violations(new: NewPayment, flow: Flow | None) -> list[Violation]:
     return violations
 
 
-_CARD_DIGITS = range(12, 20)
-
-
-def looks_like_card_number(text: str) -> bool:
-    """Whether the digits of `text` are a card number: 12 to 19 of them, with a valid check digit.
-
-    Source: ISO/IEC 7812-1 (Luhn).
-    """
-    bare = text.replace("-", "").replace(".", "").replace("_", "").replace("/", "")
-    if not (bare.isascii() and bare.isdigit() and len(bare) in _CARD_DIGITS):
-        return False
-    doubled = (int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(bare)))
-    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0  # noqa: PLR2004
-
-
 def fingerprint(new: NewPayment, flow: Flow) -> dict[str, str]:
     """The body by field path, as a repeat is compared with it. Secrets only as salted digests."""
     secret = {phase.name for phase in flow.takers if phase.secret_source}
+    body = _body(new)
+    for index, tender in enumerate(new.tenders):
+        if tender.method in secret:
+            body[f"tenders[{index}].source"] = _digest(new, tender.source)
+    return body
+
+
+def differing_fields(before: Mapping[str, str], new: NewPayment) -> list[str]:
+    """The paths in which `new` is not what an earlier body was."""
+    body = _body(new)
+    return sorted(
+        name
+        for name in before.keys() | body.keys()
+        if before.get(name) not in {body.get(name), _digest(new, body.get(name, ""))}
+    )
+
+
+def _body(new: NewPayment) -> dict[str, str]:
     body = {
         "flow": new.flow,
         "amount.minor_units": str(new.amount.minor),
@@ -222,11 +246,12 @@ def fingerprint(new: NewPayment, flow: Flow) -> dict[str, str]:
         "customer_id": new.customer_id,
     }
     for index, tender in enumerate(new.tenders):
-        source = tender.source
-        if tender.method in secret:
-            salted = f"{new.caller}\0{new.idempotency_key}\0{source}"
-            source = "sha256:" + sha256(salted.encode()).hexdigest()
         body[f"tenders[{index}].method"] = tender.method
-        body[f"tenders[{index}].source"] = source
+        body[f"tenders[{index}].source"] = tender.source
         body[f"tenders[{index}].amount.minor_units"] = str(tender.amount.minor)
     return body
+
+
+def _digest(new: NewPayment, source: str) -> str:
+    salted = f"{new.caller}\0{new.idempotency_key}\0{source}"
+    return "sha256:" + sha256(salted.encode()).hexdigest()

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from coordinator.domain.decide import Advance, Call, Perform, Rest, Wait, decide
 from coordinator.domain.errors import StoreUnavailable
+from coordinator.domain.evolve import evolve
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome, Refused, Unknown
@@ -108,6 +109,18 @@ class Driver:
         """
         self._drop(transaction.id)
         self.start(transaction)
+
+    def resume(self, transaction: Transaction) -> None:
+        """Drives `transaction` if this process holds its claim and yet no task of it runs.
+
+        So it is when the answer to the commit that created it was lost.
+        """
+        if transaction.claimed_by == self._owner:
+            self.start(as_recovered(transaction))
+
+    def drives(self, transaction_id: TransactionId) -> bool:
+        """Whether a task of this process drives it now."""
+        return transaction_id in self._tasks
 
     async def drain(self, seconds: float) -> None:
         """Lets the running tasks finish for so long, then drops them; recovery takes them up."""
@@ -264,7 +277,15 @@ class Driver:
         if is_same_write(fresh, change):
             self._observer.committed(change)
             return fresh
+        if self._only_reclaimed(fresh, change):
+            after = evolve(change.after, version=fresh.version + 1)
+            return await self._write(evolve(change, after=after, expected_version=fresh.version))
         return as_recovered(fresh) if fresh.claimed_by in {"", self._owner} else None
+
+    def _only_reclaimed(self, fresh: Transaction, change: Change) -> bool:
+        """Whether nothing happened since but that this process claimed the row once more."""
+        before = change.after.sequence - len(change.entries)
+        return fresh.claimed_by == self._owner and fresh.sequence == before
 
     def _publish(self, transaction: Transaction) -> None:
         if asyncio.current_task() is self._tasks.get(transaction.id):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 
-from coordinator.domain.errors import PublishFailed
 from coordinator.domain.transaction import OutboxEvent
 from coordinator.ports import Observer, Publisher, Store
 
@@ -40,7 +39,7 @@ class Relay:
     async def _publish(self, event: OutboxEvent) -> bool:
         try:
             await self._publisher.publish(event)
-        except PublishFailed as error:
+        except Exception as error:  # noqa: BLE001 - one event's trouble is not its neighbours'
             self._observer.troubled("publish", error, event.transaction_id)
             return False
         return True

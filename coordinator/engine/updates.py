@@ -1,6 +1,6 @@
 """Tells those who wait in this process what was committed, and lets them wait for it.
 
-A payment that this process does not drive is not announced here; it is read again every `POLL_S`.
+A payment that this process does not drive is not announced here; it is read again and again.
 Waiting is what most payments do most of the time, so a waiter is one future and one timer.
 """
 
@@ -14,7 +14,8 @@ from coordinator.domain.transaction import Transaction
 from coordinator.ports import Store
 
 POLL_S = 0.25
-"""How often a payment that is driven elsewhere is read again, in seconds."""
+POLL_CAP_S = 2.0
+"""How soon a payment that is driven elsewhere is read again, in seconds; doubles up to the cap."""
 
 
 class _Waiter:
@@ -23,12 +24,13 @@ class _Waiter:
     `to_the_end`: it waits for the end, and need not be woken before.
     """
 
-    __slots__ = ("expired", "latest", "to_the_end", "woken")
+    __slots__ = ("expired", "latest", "poll_s", "to_the_end", "woken")
 
     def __init__(self, transaction: Transaction, *, to_the_end: bool) -> None:
         self.latest = transaction
         self.to_the_end = to_the_end
         self.expired = False
+        self.poll_s = POLL_S
         self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def tell(self, transaction: Transaction) -> None:
@@ -131,7 +133,8 @@ class Updates:
         transaction_id = waiter.latest.id
         poll = None
         if self._known_here(transaction_id) is None:
-            poll = asyncio.get_running_loop().call_later(POLL_S, waiter.wake)
+            poll = asyncio.get_running_loop().call_later(waiter.poll_s, waiter.wake)
+            waiter.poll_s = min(POLL_CAP_S, 2 * waiter.poll_s)
         try:
             await waiter.woken
         finally:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 import protovalidate
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from coordinator.domain.errors import (
     DeadlineRequired,
@@ -45,6 +45,25 @@ CODES = {
     "enum.not_in": "UNKNOWN_VALUE",
 }
 """Stable codes for protovalidate's rules; the tests keep every rule of our .proto files in here."""
+
+
+class Malformed:
+    """Bytes that are not the message that they should be."""
+
+
+def lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | Malformed]:
+    """A deserializer that leaves malformed requests to the gate, which says what is wrong.
+
+    gRPC itself would end the call with UNKNOWN, before any credentials were looked at.
+    """
+
+    def parsed(data: bytes) -> Message | Malformed:
+        try:
+            return parse(data)
+        except DecodeError:
+            return Malformed()
+
+    return parsed
 
 
 class Gate:
@@ -134,8 +153,11 @@ class Gate:
             self._observer.troubled("call", error)
         await abort(context, error)
 
-    def _admit(self, request: Message, context: Context) -> str:
+    def _admit(self, request: Message | Malformed, context: Context) -> str:
         caller = self._caller(context)
+        if isinstance(request, Malformed):
+            text = "the request's bytes are not the message that this method takes"
+            raise InvalidRequest([Violation("request", "MALFORMED", text)])
         validate(request)
         return caller
 
@@ -153,10 +175,13 @@ def validate(request: Message) -> None:
     """Raises InvalidRequest with every field at fault. Values are never repeated in the message."""
     if request.ByteSize() > MAX_REQUEST_BYTES:
         text = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
-        raise InvalidRequest([Violation("", "REQUEST_TOO_LARGE", text)])
+        raise InvalidRequest([Violation("request", "REQUEST_TOO_LARGE", text)])
     found = protovalidate.collect_violations(request)
     if found:
-        raise InvalidRequest([_violation(item.proto) for item in found])
+        violations = [_violation(item.proto) for item in found]
+        # A field that breaks several rules is named once, by the first: missing, then too long …
+        first = {violation.field: violation for violation in reversed(violations)}
+        raise InvalidRequest([first[field] for field in reversed(first)])
 
 
 def _violation(item: Any) -> Violation:

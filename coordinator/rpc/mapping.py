@@ -14,7 +14,7 @@ from kessai.payments.v1 import payments_pb2 as pb
 from coordinator.domain.errors import InvalidRequest, Violation
 from coordinator.domain.ids import TransactionId, parse_transaction_id
 from coordinator.domain.machine import State
-from coordinator.domain.money import EXPONENTS, Money
+from coordinator.domain.money import Money
 from coordinator.domain.transaction import JournalEntry, Step, StepStatus, Tender, Transaction
 from coordinator.engine.accept import NewPayment, OrderConflict
 from coordinator.ports import PaymentQuery
@@ -32,14 +32,7 @@ DEFAULT_JOURNAL_PAGE = 100
 
 
 def new_payment(caller: str, request: pb.CreatePaymentRequest) -> NewPayment:
-    """What a valid CreatePaymentRequest asks for. Raises InvalidRequest for an unknown currency."""
-    unknown = [
-        Violation(f"{where}.currency_code", "UNKNOWN_CURRENCY", "must be an ISO 4217 currency")
-        for where, money in _amounts(request)
-        if money.currency_code not in EXPONENTS
-    ]
-    if unknown:
-        raise InvalidRequest(unknown)
+    """What a valid CreatePaymentRequest asks for. Currencies are left for the engine to check."""
     cancel_previous = request.order_conflict == pb.ORDER_CONFLICT_CANCEL_PREVIOUS
     return NewPayment(
         caller=caller,
@@ -57,15 +50,8 @@ def new_payment(caller: str, request: pb.CreatePaymentRequest) -> NewPayment:
     )
 
 
-def _amounts(request: pb.CreatePaymentRequest) -> list[tuple[str, pb.Money]]:
-    tenders = (
-        (f"tenders[{index}].amount", tender.amount) for index, tender in enumerate(request.tenders)
-    )
-    return [("amount", request.amount), *tenders]
-
-
 def _money(message: pb.Money) -> Money:
-    return Money(message.minor_units, message.currency_code)
+    return Money.stored(message.minor_units, message.currency_code)
 
 
 def payment_query(caller: str, request: pb.ListPaymentsRequest) -> PaymentQuery:

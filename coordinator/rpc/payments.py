@@ -8,7 +8,8 @@ from contextlib import aclosing
 from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
 
-from coordinator.domain.errors import NotFound
+from coordinator.domain.cards import has_card_number
+from coordinator.domain.errors import InvalidRequest, NotFound, Violation
 from coordinator.domain.ids import parse_transaction_id
 from coordinator.domain.transaction import Failure, Transaction
 from coordinator.engine.accept import Accept
@@ -108,6 +109,9 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self, caller: str, request: pb.CancelPaymentRequest, context: Context
     ) -> pb.CancelPaymentResponse:
         self._gate.wait_s(context)
+        if has_card_number(request.reason):
+            text = "holds a card number; it belongs nowhere but with the card processor"
+            raise InvalidRequest([Violation("reason", "CARD_NUMBER", text)])
         failure = Failure("CANCELLED_BY_CALLER", request.reason or "cancelled by the caller")
         payment_id = parse_transaction_id(request.payment_id)
         cancelled = await self._cancel(caller, payment_id, failure)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from kessai.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from coordinator.domain.errors import ConfigurationError
+from coordinator.rpc.gate import lenient
 from coordinator.rpc.payments import PaymentServicer
 
 SERVICE = payments_pb2.DESCRIPTOR.services_by_name["PaymentService"].full_name
@@ -32,7 +35,7 @@ class Server:
                 ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
             ]
         )
-        payments_pb2_grpc.add_PaymentServiceServicer_to_server(servicer, self._server)
+        self._server.add_generic_rpc_handlers((_handlers(servicer),))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # stubs: sync only
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
@@ -59,3 +62,27 @@ class Server:
     async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE):
             await self._health.set(name, status)
+
+
+class _Collector:
+    """Takes the place of a server, to get at the handlers that the generated code makes."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Nothing: the same handlers come once more below, by name."""
+
+    def add_registered_method_handlers(self, _service: str, handlers: dict[str, Any]) -> None:
+        self.handlers = handlers
+
+
+def _handlers(servicer: PaymentServicer) -> grpc.GenericRpcHandler[Any, Any]:
+    """PaymentService's methods, with malformed requests left to the gate."""
+    collector = _Collector()
+    payments_pb2_grpc.add_PaymentServiceServicer_to_server(servicer, collector)
+    handlers = {
+        name: handler._replace(request_deserializer=lenient(handler.request_deserializer))
+        for name, handler in collector.handlers.items()
+    }
+    return grpc.method_handlers_generic_handler(SERVICE, handlers)

@@ -29,7 +29,7 @@ SEED = 20261121
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    settings = {"KESSAI_LEASE_S": "2", "KESSAI_RECOVER_INTERVAL_S": "0.3"}
+    settings = {"KESSAI_LEASE_S": "3", "KESSAI_RECOVER_INTERVAL_S": "0.3"}
     options = {**OPTIONS, "points": ("--seed=alice=1000000", "--seed=bob=50")}
     with (
         tempfile.TemporaryDirectory(prefix="kessai-outages-", dir="/tmp") as folder,

@@ -89,7 +89,7 @@ def test_a_registry_or_a_machine_path_is_found(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["/tmp/kessai", "/usr/bin/env", "docs/work/x", "~/work/x", "${HOME}/home/x", "/home", "a.io"],
+    ["/tmp/kessai", "/usr/bin/env", "docs/home/x", "~/home/x", "${HOME}/home/x", "/home", "a.io"],
 )
 def test_a_harmless_path_is_left_alone(text: str) -> None:
     assert foreign_names(text) == []

@@ -44,7 +44,7 @@ def service(postgres: Any, faults: dict[tuple[str, Operation], Fault]) -> Iterat
     def script(_id: TransactionId, call: Call, attempt: int) -> Fault | None:
         return faults.get((call.phase.name, call.operation)) if attempt == 1 else None
 
-    with running(postgres.ensure_database("payment_service"), script, lease_s=2.0) as service:
+    with running(postgres.ensure_database("payment_service"), script, lease_s=3.0) as service:
         yield service
 
 
@@ -519,6 +519,12 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "control characters": ({"order_id": "a\x00b"}, {"order_id": "BAD_FORMAT"}),
     "a line break": ({"customer_id": "a\nb"}, {"customer_id": "BAD_FORMAT"}),
     "missing merchant": ({"merchant_id": ""}, {"merchant_id": "FIELD_REQUIRED"}),
+    "missing flow": ({"flow": ""}, {"flow": "FIELD_REQUIRED"}),
+    "10 kB flow": ({"flow": "f" * 10_240}, {"flow": "TOO_LONG"}),
+    "missing currency": (
+        {"amount": money(1000, "")},
+        {"amount.currency_code": "FIELD_REQUIRED"},
+    ),
     "unknown flow": ({"flow": "barter"}, {"flow": "UNKNOWN_FLOW"}),
     "card number": (
         {
@@ -532,7 +538,7 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "unknown order conflict": ({"order_conflict": 9}, {"order_conflict": "UNKNOWN_VALUE"}),
     "larger than 64 KiB": (
         {"tenders": [tender(source="s" * 128) for _ in range(500)]},
-        {"": "REQUEST_TOO_LARGE"},
+        {"request": "REQUEST_TOO_LARGE"},
     ),
 }
 
@@ -558,6 +564,41 @@ def test_bad_input_names_the_field_and_writes_nothing(
 def test_a_payment_id_that_is_not_one_is_refused(service: Service, payment_id: str) -> None:
     problem = refused(lambda: get(service, payment_id))
     assert problem.fields.keys() == {"payment_id"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xff\xff\xff", b"\x0a\xff", b"\x0a\x02\xc3\x28", b"\x0a\x03\xed\xa0\x80"],
+    ids=["garbage", "truncated", "not UTF-8", "a lone surrogate"],
+)
+def test_malformed_bytes_are_refused_with_a_reason_after_the_credentials(
+    service: Service, data: bytes
+) -> None:
+    with grpc.insecure_channel(service.address) as channel:
+        call = channel.unary_unary("/kessai.payments.v1.PaymentService/CreatePayment", None, None)
+        problem = refused(lambda: call(data, timeout=5))
+        assert problem.reason == "UNAUTHENTICATED"
+        known = (("authorization", "Bearer shop-key"),)
+        problem = refused(lambda: call(data, timeout=5, metadata=known))
+    assert problem.status is grpc.StatusCode.INVALID_ARGUMENT
+    assert problem.fields == {"request": "MALFORMED"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("a\u2028b", "BAD_FORMAT"),
+        ("a\u202eb", "BAD_FORMAT"),
+        ("4111 1111 1111 1111", "CARD_NUMBER"),
+    ],
+)
+def test_a_cancel_reason_is_one_plain_line(service: Service, reason: str, code: str) -> None:
+    request = pb.CancelPaymentRequest(
+        payment_id="019a0000-0000-7000-8000-000000000000", reason=reason
+    )
+    problem = refused(lambda: service.stub().CancelPayment(request, timeout=5))
+    assert problem.fields == {"reason": code}
+    assert "4111" not in problem.message
 
 
 def test_secrets_in_requests_are_found_nowhere(
@@ -630,12 +671,12 @@ def test_a_payment_left_by_a_dead_process_is_finished_by_the_next(
     def stuck(_id: TransactionId, call: Call, _attempt: int) -> Fault | None:
         return LoseReply() if call.operation is Operation.CONFIRM else None
 
-    with running(url, stuck, lease_s=1.0) as service:
+    with running(url, stuck, lease_s=2.5) as service:
         request = create_request("key-1")
         waiting = create_with_deadline(service, request, 1.0)
         assert waiting.payment.state == pb.PAYMENT_STATE_CAPTURING
         records = {name: model.records for name, model in service.participants.items()}
-    with running(url, lease_s=1.0) as service:
+    with running(url, lease_s=2.5) as service:
         for name, known in records.items():
             service.participants[name].records = known
         last = watched_to_the_end(service, waiting.payment.payment_id)[-1]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.domain.cards import has_card_number
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import (
     InvalidRequest,
@@ -23,9 +24,10 @@ from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.outcome import Outcome
 from coordinator.domain.phase import Operation
-from coordinator.domain.transaction import Change, Failure, Transaction
-from coordinator.engine.accept import Accept, OrderConflict, looks_like_card_number
+from coordinator.domain.transaction import Change, Failure, OutboxEvent, Transaction
+from coordinator.engine.accept import Accept, OrderConflict
 from coordinator.engine.periodic import Periodic
+from coordinator.engine.recover import LEAST
 from coordinator.ports import CommitResult, LostRace, OrderTaken
 from fault_injection.invariants import check
 from fault_injection.model_participant import (
@@ -341,16 +343,16 @@ def test_two_coordinators_that_drive_one_payment_do_everything_once() -> None:
     on(no_faults, story)
 
 
-def test_recovery_takes_no_more_than_there_is_room_for() -> None:
+def test_recovery_takes_what_there_is_room_for_and_a_few_even_without_room() -> None:
     async def story(world: World) -> None:
-        for number in range(3):
+        for number in range(LEAST + 20):
             await world.accept(payment(key=f"key-{number}"), 0.0)
         await world.crash()
         await world.clock.sleep(60.0)
         world.restart()
-        world.recover._max_in_flight = 2
-        assert await world.recover.run_once() == 2
-        assert await world.recover.run_once() == 0
+        world.recover._max_in_flight = LEAST + 5
+        assert await world.recover.run_once() == LEAST + 5
+        assert await world.recover.run_once() == LEAST
 
     on(always("points_reserve", Operation.TRY, LoseRequest()), story)
 
@@ -540,11 +542,121 @@ def test_a_program_that_can_never_end_is_found() -> None:
         ("4242-4242-4242-4242", True),
         ("378282246310005", True),
         ("4242424242424241", False),
-        ("tok_4242424242424242", False),
+        ("tok_4242424242424242", True),
+        ("4111:1111:1111:1111", True),
+        ("x4111111111111111x", True),
+        ("4111111111111111-1", True),
+        ("tok_1PxYz8731-4242", False),
         ("alice", False),
         ("12345678901", False),
         ("", False),
     ],
 )
 def test_card_numbers_are_recognised_by_their_check_digit(text: str, expected: bool) -> None:
-    assert looks_like_card_number(text) is expected
+    assert has_card_number(text) is expected
+
+
+def test_a_repeat_gets_its_payment_even_after_limits_and_flows_have_changed() -> None:
+    async def story(world: World) -> None:
+        first = await world.accept(payment(), 0.0)
+        await settled(world, first.transaction)
+        world.accept._max_amount_minor = 10
+        again = await world.accept(payment(), 0.0)
+        assert again.replayed
+        assert again.transaction.state is State.PAID
+        world.accept._flows = {}
+        assert (await world.accept(payment(), 0.0)).transaction == again.transaction
+        with pytest.raises(KeyReused):
+            await world.accept(payment(amount=999), 0.0)
+        with pytest.raises(InvalidRequest):
+            await world.accept(payment(key="new"), 0.0)
+
+    on(no_faults, story)
+
+
+def test_a_creation_whose_answer_was_lost_is_driven_when_the_caller_repeats_it() -> None:
+    async def story(world: World) -> None:
+        commit = world.store.commit
+
+        async def deaf(change: Change) -> CommitResult:
+            await commit(change)
+            raise StoreUnavailable("the answer was lost")
+
+        world.store.commit = deaf  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable):
+            await world.accept(payment(), 0.0)
+        world.store.commit = commit  # type: ignore[method-assign]
+        again = await world.accept(payment(), 0.0)
+        assert again.replayed
+        assert (await settled(world, again.transaction)).state is State.PAID
+
+    on(no_faults, story)
+
+
+def test_a_caller_who_goes_away_during_the_first_commit_leaves_a_payment_that_is_driven() -> None:
+    async def story(world: World) -> None:
+        calling = asyncio.create_task(world.accept(payment(), 0.0))
+
+        def go_away(_change: Change) -> None:
+            calling.cancel()
+
+        world.store.before_commit = go_away
+        await asyncio.gather(calling, return_exceptions=True)
+        assert calling.cancelled()
+        again = await world.accept(payment(), 0.0)
+        assert again.replayed
+        assert (await settled(world, again.transaction)).state is State.PAID
+
+    on(no_faults, story)
+
+
+def test_a_claim_that_its_own_process_renews_costs_no_call() -> None:
+    async def story(world: World) -> None:
+        accepted = await world.accept(payment(), 0.0)
+        await world.clock.sleep(0.5)
+        world.store._lease_s = 0.01
+        for _ in range(3):
+            await world.clock.sleep(0.3)
+            await world.recover.run_once()
+        done = await settled(world, accepted.transaction)
+        assert done.state is State.PAID
+        asked = world.participants["card"].calls
+        assert asked.count((done.id, "card_charge", Operation.CONFIRM)) == 2
+        check(await world.scene(done.id))
+
+    on(first_only("card_charge", Operation.CONFIRM, LoseReply()), story)
+
+
+def test_what_a_waiter_sees_never_goes_back() -> None:
+    async def story(world: World) -> None:
+        accepted = await world.accept(payment(), 0.0)
+        slow = world.driver  # it still believes in version 1
+        world.restart()
+        cancelled = await world.cancel("shop", accepted.transaction.id, CANCELLED)
+        seen = await slow.updates.settled(cancelled, 0.0)
+        assert seen.version >= cancelled.version
+        async with aclosing(slow.updates.follow(cancelled)) as changes:
+            versions = [change.version async for change in changes]
+        assert versions[0] >= cancelled.version
+        assert versions == sorted(set(versions))
+
+    on(always("points_reserve", Operation.TRY, LoseRequest()), story)
+
+
+def test_one_event_that_cannot_be_published_holds_up_nobody_else() -> None:
+    async def story(world: World) -> None:
+        made = [await world.accept(payment(key=f"key-{n}"), 0.0) for n in range(3)]
+        for accepted in made:
+            await settled(world, accepted.transaction)
+        publish = world.publisher.publish
+
+        async def picky(event: OutboxEvent) -> None:
+            if event.transaction_id == made[1].transaction.id:
+                raise RuntimeError("a bug in a library")
+            await publish(event)
+
+        world.publisher.publish = picky  # type: ignore[method-assign]
+        assert await world.relay.run_once() == 2
+        assert any(what == "publish" for what, _error in world.observer.troubles)
+
+    on(no_faults, story)

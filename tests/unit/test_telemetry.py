@@ -11,7 +11,7 @@ import structlog
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
 from coordinator.domain.transaction import advance
-from coordinator.telemetry import REDACTED, LogObserver, allow_listed, configure_logs
+from coordinator.telemetry import REDACTED, LogObserver, Unfailing, allow_listed, configure_logs
 from tests.support.domain import BOTH, NOW, SOURCES, standing
 
 
@@ -69,3 +69,18 @@ def test_console_logs_have_no_colours_where_there_is_no_terminal(
     configure_logs("console", "info")
     LogObserver().troubled("commit", RuntimeError())
     assert "\x1b" not in capsys.readouterr().err
+
+
+class Broken:
+    def committed(self, _change: object) -> None:
+        raise OSError("no space left on device")
+
+    def troubled(self, *_facts: object) -> None:
+        raise OSError("no space left on device")
+
+
+def test_an_observer_that_fails_stops_nothing() -> None:
+    observer = Unfailing(Broken())
+    draft = advance(standing(State.SETTLING), BOTH, (Event.PAY,), NOW)
+    observer.committed(draft.change(now=NOW, due_at=None, keep_claim=True))
+    observer.troubled("anything", RuntimeError())

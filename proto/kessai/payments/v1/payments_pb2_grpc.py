@@ -112,7 +112,8 @@ class PaymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListJournal(self, request, context):
-        """Lists a payment's journal, oldest first: every transition and every attempt.
+        """Lists a payment's journal, oldest first: every transition, and every attempt whose outcome this
+        service recorded (those of a process that died, or that a cancel overtook, are not known).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
