@@ -21,7 +21,7 @@ import uvloop
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
-from coordinator.bootstrap import World, assemble, checked_flows
+from coordinator.bootstrap import World, assemble, checked_flows, settle_memory
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
@@ -108,4 +108,5 @@ if __name__ == "__main__":
     configured = load()
     configure_logs(configured.log_format, "warning")
     delay = os.environ.get("BENCH_DELAY_S", "0")  # noqa: TID251 - a script of its own
+    settle_memory()
     uvloop.run(main(configured, float(delay)))
