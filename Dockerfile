@@ -14,8 +14,11 @@ COPY phases phases
 COPY adapters adapters
 COPY participants participants
 COPY fault_injection fault_injection
-# setuptools only builds the wheel; it does not go into the image that runs.
-RUN pip install --no-cache-dir "setuptools>=80" \
+# setuptools only builds the wheel; it does not go into the image that runs. Its entry, pinned and
+# hashed, is taken out of the developers' list.
+COPY requirements/dev.txt requirements/dev.txt
+RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt > requirements/build.txt \
+    && pip install --no-cache-dir --require-hashes -r requirements/build.txt \
     && pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/kessai/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
@@ -27,5 +30,9 @@ USER kessai
 EXPOSE 7300
 # SIGTERM drains: calls under way finish, the rest is taken up by another process.
 STOPSIGNAL SIGTERM
+# Asks the standard gRPC health service at the port of KESSAI_LISTEN, so set that rather than --listen;
+# for `participant serve --listen …`, pass the same address as KESSAI_LISTEN too.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, grpc; from grpc_health.v1 import health_pb2, health_pb2_grpc; port = os.environ['KESSAI_LISTEN'].rpartition(':')[2]; health = health_pb2_grpc.HealthStub(grpc.insecure_channel('127.0.0.1:' + port)); assert health.Check(health_pb2.HealthCheckRequest(), timeout=4).status == health_pb2.HealthCheckResponse.SERVING"]
 ENTRYPOINT ["kessai"]
 CMD ["serve"]

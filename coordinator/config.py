@@ -30,7 +30,8 @@ SEAL_KEY_BYTES = 32
 MAX_PORT = 65535
 
 
-def _address(value: str) -> str:
+def check_address(value: str) -> str:
+    """The address itself. Raises ValueError unless it is HOST:PORT."""
     if not _ADDRESS.fullmatch(value) or int(value.rsplit(":", 1)[1]) > MAX_PORT:
         raise ValueError("must be HOST:PORT")
     return value
@@ -46,10 +47,11 @@ def _seal_key(value: SecretStr) -> SecretStr:
     return value
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(check_address)]
 SealKey = Annotated[SecretStr, AfterValidator(_seal_key)]
 KeyDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-CallerName = Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,64}$")]
+CALLER_NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+CallerName = Annotated[str, Field(pattern=CALLER_NAME)]
 
 
 class Settings(BaseSettings):
@@ -105,8 +107,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then the environment, then the file."""
         path = os.environ.get("KESSAI_CONFIG")  # noqa: TID251 - this module is the reader
+        if path:
+            _refuse_unreadable(path)
         file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
         return (init_settings, env_settings, *file)
+
+
+def _refuse_unreadable(path: str) -> None:
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise ConfigurationError(f"KESSAI_CONFIG: {path}: {error.strerror}") from None
 
 
 def load(**flags: object) -> Settings:

@@ -1,12 +1,14 @@
 """The card service: authorize, capture, void, driven by test tokens (see `card_tokens`).
 
-The card token itself is stored nowhere; only what it does is kept with the authorization.
+The card token itself is stored nowhere; only what it does is kept with the authorization, and a
+digest of a token with a limit, as the name of its account.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from hashlib import sha256
 from threading import Lock
 from uuid import UUID
 
@@ -23,12 +25,13 @@ from participants.business import (
     Refused,
     TryOutcome,
 )
-from participants.card_tokens import PENDING_TOKENS, CardToken, read_token
+from participants.card_tokens import PENDING_TOKENS, CardToken, limit_minor, read_token
 from participants.database import in_transaction
 from participants.fence import Fence
 
 ISSUER = "card:issuer"
 CAPTURED = "card:captured"
+LIMITED = "card:limited:"
 ACTION_URL = "https://card.example/confirm/"
 
 CARD_METADATA = sa.MetaData()
@@ -69,21 +72,24 @@ class Card:
         ledger.add_account(connection, CAPTURED)
 
     def hold(self, connection: sa.Connection, request: HoldRequest) -> TryOutcome:
-        """Authorizes. Refuses with UNKNOWN_CARD or CARD_DECLINED."""
+        """Authorizes. Refuses with UNKNOWN_CARD, CARD_DECLINED or CARD_LIMIT_EXCEEDED."""
         token = read_token(request.account)
         if token is None:
             return Refused("UNKNOWN_CARD", "This card is not known.")
         if token is CardToken.DECLINED:
             return Refused("CARD_DECLINED", "The card was declined by its bank.")
-        issuer = ledger.find_account(connection, ISSUER)
-        assert issuer is not None, "prepare() adds it"
+        payer = _limited(connection, request) if token is CardToken.LIMIT else ISSUER
+        account = ledger.find_account(connection, payer)
+        assert account is not None, "it was added before"
+        if account.guarded and account.free_minor < request.amount_minor:
+            return Refused("CARD_LIMIT_EXCEEDED", "The payment is above the card's limit.")
         hold = ledger.Hold(
             ledger.Key(request.transaction_id, request.phase),
-            ISSUER,
+            payer,
             request.currency_code,
             request.amount_minor,
         )
-        ledger.add_hold(connection, hold, issuer)
+        ledger.add_hold(connection, hold, account)
         pending = token in PENDING_TOKENS
         connection.execute(
             sa.insert(AUTHORIZATIONS).values(
@@ -136,6 +142,21 @@ class Card:
         if self._customer_action_s is None:
             return None
         return sa.func.clock_timestamp() + sa.literal(timedelta(seconds=self._customer_action_s))
+
+
+def _limited(connection: sa.Connection, request: HoldRequest) -> str:
+    """The account of a card with a limit, which it is given when it is first seen."""
+    digest = sha256(request.account.encode()).hexdigest()[:16]
+    name = f"{LIMITED}{request.currency_code}:{digest}"
+    ledger.open_account(
+        connection,
+        name,
+        guarded=True,
+        unit=request.currency_code,
+        opening_minor=limit_minor(request.account),
+        source=ISSUER,
+    )
+    return name
 
 
 def _settle_action(connection: sa.Connection, held: OpenTry) -> None:

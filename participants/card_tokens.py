@@ -5,6 +5,7 @@ A token may carry a suffix after a hyphen to be unique (`tok_ok-123`); the part 
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 
@@ -23,6 +24,10 @@ class CardToken(StrEnum):
     """A payment's first Try takes effect, but its answer comes much too late."""
     TIMEOUT_AFTER_CAPTURE = "tok_timeout_after_capture"
     """A payment's first Confirm takes effect, but its answer comes much too late."""
+    LIMIT = "tok_limit"
+    """A card of its own, good for so many minor units a currency, held and captured together, and
+    for no more: CARD_LIMIT_EXCEEDED. `tok_limit_500` is good for 500, the bare token for
+    DEFAULT_LIMIT_MINOR."""
     LATE_TRY = "tok_late_try"
     """Every Try reaches the fence only much later, even when whoever sent it has gone."""
     CUSTOMER_ACTION = "tok_customer_action"
@@ -34,9 +39,24 @@ class CardToken(StrEnum):
 PENDING_TOKENS = frozenset({CardToken.CUSTOMER_ACTION, CardToken.CUSTOMER_REFUSES})
 
 
+DEFAULT_LIMIT_MINOR = 200
+"""Twice the amount that the conformance kit asks for."""
+_LIMIT = re.compile(rf"{CardToken.LIMIT}(?:_([1-9][0-9]{{0,11}}))?")
+
+
 def read_token(account: str) -> CardToken | None:
     """What the token does; None for an unknown one."""
+    name = account.partition("-")[0]
+    if _LIMIT.fullmatch(name):
+        return CardToken.LIMIT
     try:
-        return CardToken(account.partition("-")[0])
+        return CardToken(name)
     except ValueError:
         return None
+
+
+def limit_minor(account: str) -> int:
+    """What a LIMIT token is good for, in minor units."""
+    found = _LIMIT.fullmatch(account.partition("-")[0])
+    assert found is not None, "only a LIMIT token has a limit"
+    return int(found[1] or DEFAULT_LIMIT_MINOR)

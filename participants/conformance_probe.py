@@ -27,13 +27,14 @@ class CheckOptions:
     """What the kit works with.
 
     account          an account whose Trys are answered HELD, good for some 40 times the amount; a
-    few
-                     of the payments are confirmed for good
-    currency_code    ISO 4217 amount_minor     of every payment, in minor units other_account
-    another name than `account`; it need not exist refused_account  an account whose Trys are
-    refused; without it the rules about refusals stay unchecked scarce_account   an account with
-    exactly twice the amount, which nobody else uses; with it the kit
-                     sees whether a repeat holds or gives back twice
+                     few of the payments are confirmed for good
+    currency_code    ISO 4217
+    amount_minor     of every payment, in minor units
+    other_account    another name than `account`; it need not exist
+    refused_account  an account whose Trys are refused; without it the rules about refusals stay
+                     unchecked
+    scarce_account   an account with exactly twice the amount, which nobody else uses; with it the
+                     kit sees whether a repeat holds or gives back twice
     phase            the phase's name
     timeout_s        how long one answer may take, in seconds
     parallel         how many identical requests are sent at once

@@ -181,6 +181,7 @@ def _try_after_cancel(probe: Probe) -> str:
 
 @rule("3c", "A Try and a Cancel at once end cancelled.")
 def _try_and_cancel_at_once(probe: Probe) -> str:
+    held(probe)
     for _ in range(5):
         transaction_id = world.new_transaction_id()
         tried, cancelled = probe.ask_together(

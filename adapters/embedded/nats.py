@@ -1,19 +1,22 @@
 """A real NATS server with JetStream from a wheel, for `kessai up`, `kessai demo` and the tests.
 
-Whoever starts it owns it and stops it. It runs in a session of its own, so that a Ctrl-C in the
-terminal reaches only its owner, who then stops it in the right order.
+Whoever starts it owns it and stops it; when the owner is killed, a guard does. It runs in a session
+of its own, so that a Ctrl-C in the terminal reaches only its owner, who then stops it in the right
+order.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from adapters.embedded.guard import Guard, runs, stop
 from coordinator.domain.errors import ConfigurationError
 
 START_LIMIT_S = 20.0
@@ -33,6 +36,7 @@ class EmbeddedNats:
         self._folder = folder
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -63,20 +67,11 @@ class EmbeddedNats:
         if self._process is not None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        command = [
-            *(_program(), "--addr", "127.0.0.1", "--port", str(self._port or -1)),
-            *("--jetstream", "--store_dir", str(self._folder / "jetstream")),
-            *("--log", str(self._folder / "nats.log")),
-            *("--ports_file_dir", str(self._folder)),
-        ]
-        self._process = subprocess.Popen(  # noqa: S603 - our own program, our own arguments
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(self._folder / "lock")
         try:
+            self._stop_leftovers()
+            self._process = self._started()
+            self._guard.watch(self._process.pid, (signal.SIGTERM, signal.SIGKILL))
             self._port = self._wait_for_port(self._process)
         except BaseException:
             self.stop()
@@ -85,15 +80,48 @@ class EmbeddedNats:
     def stop(self) -> None:
         """Stops the server: asks it first, then kills it; does nothing if it does not run."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._ports_file(process).unlink(missing_ok=True)
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            self._ports_file(process).unlink(missing_ok=True)
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = [
+            *(_program(), "--addr", "127.0.0.1", "--port", str(self._port or -1)),
+            *("--jetstream", *self._store, "--log", str(self._folder / "nats.log")),
+            *("--ports_file_dir", str(self._folder)),
+        ]
+        return subprocess.Popen(  # noqa: S603 - our own program, our own arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @property
+    def _store(self) -> tuple[str, str]:
+        return "--store_dir", str(self._folder / "jetstream")
+
+    def _stop_leftovers(self) -> None:
+        """Stops a server on our data whose owner and guard were both killed.
+
+        The file of ports has its ID; by now the ID may be another program's, which is left alone.
+        """
+        for path in self._folder.glob("nats-server_*.ports"):
+            number = path.stem.rpartition("_")[2]
+            if number.isdigit() and runs(int(number)):
+                command = _command_line(int(number))
+                if "nats-server" in command and " ".join(self._store) in command:
+                    stop(int(number), (signal.SIGTERM, signal.SIGKILL))
+            path.unlink(missing_ok=True)
 
     def _ports_file(self, process: subprocess.Popen[bytes]) -> Path:
         return self._folder / f"nats-server_{process.pid}.ports"
@@ -120,6 +148,20 @@ class EmbeddedNats:
         raise ConfigurationError(
             f"nats-server was not ready in {START_LIMIT_S:.0f} s; see {self._folder / 'nats.log'}"
         )
+
+
+def _command_line(pid: int) -> str:
+    """The process's command and its arguments; empty if there is no such process any more."""
+    shown = Path(f"/proc/{pid}/cmdline")
+    try:
+        if shown.exists():
+            return shown.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        asked = ("ps", "-ww", "-o", "args=", "-p", str(pid))
+        return subprocess.run(  # noqa: S603 - nothing in it comes from outside
+            asked, capture_output=True, text=True, check=False
+        ).stdout
+    except OSError:
+        return ""
 
 
 def _program() -> str:

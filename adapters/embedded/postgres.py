@@ -10,12 +10,16 @@ folder and of the Python environment; run as an ordinary user it does neither.
 from __future__ import annotations
 
 import atexit
+import signal
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import sqlalchemy as sa
+
+from adapters.embedded.guard import Guard
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # where XDG_RUNTIME_DIR is not set, the wheel says so at import
@@ -25,17 +29,40 @@ with warnings.catch_warnings():
 class EmbeddedPostgres:
     """A PostgreSQL server with its data in `folder`, reached by a local socket.
 
-    Use as a context manager. Raises subprocess.SubprocessError when it cannot start.
+    Use as a context manager. A server that its owner left running in `folder` is taken over, and
+    one whose owner is killed stops by itself. Raises OSError or subprocess.SubprocessError when it
+    cannot start.
     """
+
+    _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    """Smart shutdown waits for those who are connected, fast and immediate do not."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._server = PostgresServer(self._folder, cleanup_mode="stop")
-        self._server.start()
+        # Beside the folder: PostgreSQL makes a database only in an empty one.
+        self._guard = Guard(self._folder.with_name(f"{self._folder.name}.lock"))
+        try:
+            self._server = self._started()
+            self._guard.watch(self.pid, self._SIGNALS)
+        except BaseException:
+            self._guard.close()
+            raise
         return self
+
+    def _started(self) -> PostgresServer:
+        server = PostgresServer(self._folder, cleanup_mode="stop")
+        # The wheel's lock is one file for every user of the machine, and the first of them owns
+        # it; here the guard's lock has one owner for this folder already.
+        server._lock = nullcontext()  # noqa: SLF001 - there is no other way
+        try:
+            server.start()
+        finally:
+            # The wheel would stop it once more at exit, and wait for a server that is gone.
+            atexit.unregister(server._cleanup)  # noqa: SLF001 - it registers it itself
+        return server
 
     def __exit__(
         self,
@@ -43,11 +70,16 @@ class EmbeddedPostgres:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # The wheel would stop it once more at exit, and wait for a server that is gone.
-        atexit.unregister(self._server._cleanup)  # noqa: SLF001 - it registers it itself
-        process = self._server.get_postmaster_info().process
-        if process is not None and process.is_running() and process.status() != "zombie":
-            self._server.stop()
+        try:
+            process = self._server.get_postmaster_info().process
+            if process is not None and process.is_running() and process.status() != "zombie":
+                self._server.stop()
+        finally:
+            self._guard.close()
+
+    def ended(self) -> None:
+        """Instead of leaving the context: the server ended by itself."""
+        self._guard.close()
 
     @property
     def pid(self) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -30,9 +35,25 @@ def normalise_url(url: str) -> str:
 
 
 def make_engine(
-    url: str, *, pool_size: int, connect_timeout_s: int, statement_timeout_s: float
+    url: str,
+    *,
+    pool_size: int,
+    connect_timeout_s: int,
+    statement_timeout_s: float,
+    lock_timeout_s: float | None = None,
+    watch: Callable[[Any], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> sa.Engine:
-    """An engine whose connections give up in time and whose errors quote no values."""
+    """An engine whose connections give up in time and whose errors quote no values.
+
+    statement_timeout_s  also how long a transaction may stay idle: its row locks stop others
+    lock_timeout_s       as long as a statement, when not given
+    watch                a context for what a new connection is asked first
+    """
+    waits = {
+        "statement_timeout": statement_timeout_s,
+        "lock_timeout": statement_timeout_s if lock_timeout_s is None else lock_timeout_s,
+        "idle_in_transaction_session_timeout": statement_timeout_s,
+    }
     engine = sa.create_engine(
         normalise_url(url),
         pool_size=pool_size,
@@ -45,16 +66,37 @@ def make_engine(
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            "tcp_user_timeout": 25_000,
         },
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def reach(
+        dialect: sa.Dialect, _record: object, args: list[Any], parameters: dict[str, Any]
+    ) -> DBAPIConnection:
+        try:
+            return dialect.connect(*args, **parameters)
+        except psycopg2.OperationalError as error:
+            error.add_note(_unreached(error, parameters))
+            raise
 
     @sa.event.listens_for(engine, "connect")
     def settle_in(connection: DBAPIConnection, _record: object) -> None:
         # Not as start-up options: connection poolers refuse those.
-        cursor = connection.cursor()
-        cursor.execute(f"SET statement_timeout = {int(statement_timeout_s * 1000)}")
-        cursor.execute(f"SET lock_timeout = {int(statement_timeout_s * 1000)}")
-        cursor.close()
-        connection.commit()
+        with watch(connection):
+            cursor = connection.cursor()
+            for name, seconds in waits.items():
+                cursor.execute(f"SET {name} = {int(seconds * 1000)}")
+            cursor.close()
+            connection.commit()
 
     return engine
+
+
+def _unreached(error: psycopg2.OperationalError, parameters: dict[str, Any]) -> str:
+    """Why and where, without the password: for the operator's logs."""
+    reason = (str(error).splitlines() or [""])[0]
+    if password := str(parameters.get("password") or ""):
+        reason = reason.replace(password, "***")
+    host, database = parameters.get("host") or "of the system", parameters.get("dbname") or ""
+    return f"{reason} (host {host}, database {database})"

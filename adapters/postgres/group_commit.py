@@ -83,7 +83,10 @@ class GroupCommit:
         return await future
 
     async def close(self) -> None:
-        """Takes nothing more, and returns when everything that was taken is settled."""
+        """Takes nothing more, and returns when everything that was taken is settled.
+
+        Once the database does not answer a whole group, the rest is not tried any more.
+        """
         self._closed = True
         await self._idle.wait()
 
@@ -125,6 +128,10 @@ class GroupCommit:
             results: list[Result] = [StoreUnavailable("the writer was stopped")] * len(futures)
         else:
             results = written.result()
+        if self._closed and all(isinstance(result, StoreUnavailable) for result in results):
+            futures += [future for _, future in self._queue]
+            results = [*results, *(StoreUnavailable("the store is closed") for _ in self._queue)]
+            self._queue.clear()
         # The writer goes on first; what the waiters do next overlaps with the next group.
         self._pump()
         for future, result in zip(futures, results, strict=True):

@@ -3,7 +3,8 @@
 Runs in the store's writer thread and knows no event loop. Its rules (docs/decisions/0003):
 
 - a lost version or a taken key fails only its own write;
-- a data error undoes the transaction, and the group is repeated one by one: only the culprit fails;
+- a data error undoes the transaction, and the group is repeated in halves: only the culprit fails;
+- a row that somebody else keeps locked does so too, and the halves hardly wait for locks any more;
 - a serialization failure or deadlock repeats the whole transaction, a bounded number of times;
 - a connection lost before COMMIT wrote nothing: the group is repeated on a new connection;
 - a connection lost at COMMIT is unknown. The group is repeated too: a write that had been committed
@@ -28,6 +29,12 @@ from coordinator.ports import CommitResult
 ATTEMPTS = 5
 """How often a group is tried before its writes are told that the database is unavailable."""
 
+PATIENCE = 90
+"""How often a group's parts may wait for locks: enough to find about ten locked rows in 256."""
+
+_COST = {Kind.DATA: 0, Kind.LOCKED: 1, Kind.SLOW: 10}
+"""What is repeated in halves, and what it takes of the patience."""
+
 Result: TypeAlias = CommitResult | KessaiError
 Connect: TypeAlias = Callable[[], AbstractContextManager[sa.Connection]]
 FaultPoint: TypeAlias = Callable[[str], None]
@@ -46,6 +53,9 @@ class WriteStatements(Protocol):
     def update(self, connection: sa.Connection, writes: Sequence[Write]) -> set[str]:
         """Moves transactions whose version is still the expected one."""
 
+    def hurry(self, connection: sa.Connection) -> None:
+        """Makes the current transaction wait for hardly anything."""
+
 
 class GroupWriter:
     """Commits groups. `faults` is called with the name of each fault point, for tests."""
@@ -60,26 +70,34 @@ class GroupWriter:
     def write(self, group: Sequence[Write]) -> list[Result]:
         """One result for each write, in order. Never raises."""
         results: dict[str, Result] = {}
-        trouble, repeated = self._attempt(group, results, repeated=False)
-        for write in group:
-            if write.token in results or trouble is None:
+        # One order for everybody: two groups wait for each other's rows but do not deadlock.
+        # Updates first: one of them may free the order that an insert wants.
+        parts = [(sorted(group, key=lambda write: (write.creates, write.after.id)), False)]
+        patience, hurried = PATIENCE, False
+        while parts:
+            part, repeated = parts.pop()
+            trouble, repeated = self._attempt(part, results, repeated=repeated, hurried=hurried)
+            left = [write for write in part if write.token not in results]
+            if trouble is None or not left:
                 continue
-            found: Trouble | None = trouble
-            if trouble.kind is Kind.DATA and len(group) > 1:
-                found, _ = self._attempt([write], results, repeated=repeated)
-            if found is not None:
-                results[write.token] = found.as_error()
+            patience -= _COST.get(trouble.kind, 0)
+            hurried = hurried or trouble.kind in {Kind.LOCKED, Kind.SLOW}
+            if trouble.kind in _COST and len(left) > 1 and patience > 0:
+                half = len(left) // 2
+                parts += [(left[half:], repeated), (left[:half], repeated)]
+            else:
+                results.update({write.token: trouble.as_error() for write in left})
         return [results[write.token] for write in group]
 
     def _attempt(
-        self, group: Sequence[Write], results: dict[str, Result], *, repeated: bool
+        self, group: Sequence[Write], results: dict[str, Result], *, repeated: bool, hurried: bool
     ) -> tuple[Trouble | None, bool]:
         """Fills in what is certain; the trouble goes with whatever is left out.
 
         `repeated`, given and returned: some COMMIT of these writes has an unknown end.
+        `hurried`: a lock or a slow statement has cost time already.
         """
-        # One order for everybody: two groups wait for each other's rows but do not deadlock.
-        left: Sequence[Write] = sorted(group, key=lambda write: write.after.id)
+        left = group
         trouble: Trouble | None = None
         for _ in range(ATTEMPTS):
             committing = False
@@ -87,6 +105,8 @@ class GroupWriter:
                 with self._connect() as connection:
                     self._faults("before_write")
                     with connection.begin():
+                        if hurried:
+                            self._statements.hurry(connection)
                         found = self._write(connection, left, repeated=repeated)
                         self._faults("before_commit")
                         committing = True
@@ -108,7 +128,6 @@ class GroupWriter:
         self, connection: sa.Connection, group: Sequence[Write], *, repeated: bool
     ) -> dict[str, CommitResult]:
         results: dict[str, CommitResult] = {}
-        # Updates first: one of them may free the order that an insert wants.
         for writes, emit, explain in (
             ([w for w in group if not w.creates], self._statements.update, explain_updates),
             ([w for w in group if w.creates], self._statements.insert, explain_inserts),

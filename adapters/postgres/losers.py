@@ -45,16 +45,30 @@ def explain_inserts(
     IDs are unique, so that a row that a repeated write finds under its own ID is its own. A write
     is missing from the answer when what stood in its way is gone: repeat it.
     """
-    ids = _by_id(connection, losers)
-    keys = _by_pair(
-        connection, _T.idempotency_key, {(w.after.caller, w.after.idempotency_key) for w in losers}
-    )
-    orders = _by_pair(
-        connection,
-        _T.order_id,
-        {(w.after.caller, w.after.order_id) for w in losers if w.after.order_id},
-        sa.text(HOLDS_ORDER_SQL),
-    )
+    keyed = [(write.after.caller, write.after.idempotency_key) for write in losers]
+    ordered = [(w.after.caller, w.after.order_id) for w in losers if w.after.order_id]
+    # One statement, one moment: of two, the later could find an order taken by the very payment
+    # whose key the earlier had not found.
+    rows = connection.execute(
+        sa.union_all(
+            _obstacles("id", _T.id.in_([write.after.id for write in losers])),
+            _obstacles("key", sa.tuple_(_T.caller, _T.idempotency_key).in_(sorted(keyed))),
+            _obstacles(
+                "order",
+                sa.tuple_(_T.caller, _T.order_id).in_(sorted(ordered)),
+                sa.text(HOLDS_ORDER_SQL),
+            ),
+        )
+    ).all()
+    ids = {row.id for row in rows if row.kind == "id"}
+    keys = {
+        (row.caller, row.idempotency_key): TransactionId(row.id)
+        for row in rows
+        if row.kind == "key"
+    }
+    orders = {
+        (row.caller, row.order_id): TransactionId(row.id) for row in rows if row.kind == "order"
+    }
     results: dict[str, CommitResult] = {}
     for write in losers:
         after = write.after
@@ -83,17 +97,9 @@ def _by_id(connection: sa.Connection, writes: Sequence[Write]) -> dict[str, tupl
     return {row.id: (row.version, row.written_by) for row in rows}
 
 
-def _by_pair(
-    connection: sa.Connection,
-    column: sa.Column[str],
-    pairs: set[tuple[str, str]],
-    *conditions: sa.ColumnElement[bool] | sa.TextClause,
-) -> dict[tuple[str, str], TransactionId]:
-    if not pairs:
-        return {}
-    rows = connection.execute(
-        sa.select(_T.caller, column, _T.id).where(
-            sa.tuple_(_T.caller, column).in_(sorted(pairs)), *conditions
-        )
-    )
-    return {(caller, value): TransactionId(found) for caller, value, found in rows}
+def _obstacles(
+    kind: str, *conditions: sa.ColumnElement[bool] | sa.TextClause
+) -> sa.Select[tuple[str, str, str, str, str]]:
+    label: sa.Label[str] = sa.literal_column(f"'{kind}'", sa.String).label("kind")
+    columns = (label, _T.id, _T.caller, _T.idempotency_key, _T.order_id)
+    return sa.select(*columns).where(*conditions)

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from adapters.postgres.fields import secret_context
 from adapters.postgres.schema import journal, outbox, steps, transactions
-from adapters.sealing import Sealer
+from adapters.sealing import Sealer, SecretUnreadable
+from coordinator.domain.errors import Bug, KessaiError
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
@@ -30,6 +32,7 @@ from coordinator.domain.transaction import (
 )
 from coordinator.ports import PaymentQuery
 
+_log = structlog.get_logger(__name__)
 _T = transactions.c
 _UNREAD = {"claimed_until", "written_by"}
 _STEP_COLUMNS = [
@@ -93,12 +96,66 @@ def page(query: PaymentQuery) -> sa.Select[Any]:
     return whole(ids.order_by(*_NEWEST_FIRST).limit(query.limit))
 
 
-def gather(rows: Iterable[sa.Row[Any]], sealer: Sealer) -> list[Transaction]:
-    """The transactions of rows that `whole` selected. Raises SecretUnreadable."""
+def one(rows: Iterable[sa.Row[Any]], sealer: Sealer) -> Transaction | None:
+    """The transaction whose rows these are. Raises SecretUnreadable, or Bug for any other reason.
+
+    A newer version, a repair by hand or a damaged backup may have left what cannot be read.
+    """
+    found = list(rows)
+    if not found:
+        return None
+    try:
+        return _transaction(found, sealer)
+    except KessaiError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is in the row
+        raise Bug(
+            f"payment {found[0].id} cannot be read by this version: {type(error).__name__}"
+        ) from None
+
+
+def grouped(rows: Iterable[sa.Row[Any]]) -> list[list[sa.Row[Any]]]:
+    """Rows that `whole` selected, by transaction."""
     by_id: dict[str, list[sa.Row[Any]]] = {}
     for row in rows:
         by_id.setdefault(row.id, []).append(row)
-    return [_transaction(group, sealer) for group in by_id.values()]
+    return list(by_id.values())
+
+
+def readable(groups: Iterable[Sequence[sa.Row[Any]]], sealer: Sealer) -> list[Transaction]:
+    """The transactions that can be read. The others are logged: they must not stop these."""
+    found = []
+    for rows in groups:
+        try:
+            found.append(_transaction(rows, sealer))
+        except SecretUnreadable as error:
+            _log.error("secret_unreadable", transaction_id=rows[0].id, detail=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is in the row
+            _unreadable(rows[0].id, error)
+    return found
+
+
+def readable_events(rows: Iterable[sa.Row[Any]]) -> list[OutboxEvent]:
+    """The announcements that can be read. The others are logged: they must not stop these."""
+    found = []
+    for row in rows:
+        try:
+            found.append(outbox_event(row))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is in the row
+            _unreadable(row.transaction_id, error)
+    return found
+
+
+def _unreadable(transaction_id: str, error: Exception) -> None:
+    # Only the error's type: its message may quote the row.
+    _log.error("row_unreadable", transaction_id=transaction_id, error=type(error).__name__)
+
+
+def _request(text: str) -> dict[str, str]:
+    request: dict[str, str] = json.loads(text)
+    if not isinstance(request, dict):
+        raise TypeError("a request is an object")
+    return request
 
 
 def _transaction(rows: Sequence[sa.Row[Any]], sealer: Sealer) -> Transaction:
@@ -107,9 +164,9 @@ def _transaction(rows: Sequence[sa.Row[Any]], sealer: Sealer) -> Transaction:
         id=TransactionId(row.id),
         caller=row.caller,
         idempotency_key=row.idempotency_key,
-        request=json.loads(row.request),
+        request=_request(row.request),
         flow=row.flow,
-        amount=Money(row.amount_minor, row.currency),
+        amount=Money.stored(row.amount_minor, row.currency),
         merchant_id=row.merchant_id,
         order_id=row.order_id,
         customer_id=row.customer_id,
@@ -140,7 +197,7 @@ def _step(row: sa.Row[Any], sealer: Sealer) -> Step:
         status=StepStatus(row.step_status),
         amount=None
         if row.step_amount_minor is None
-        else Money(row.step_amount_minor, row.step_currency),
+        else Money.stored(row.step_amount_minor, row.step_currency),
         source=source,
         secret=row.step_secret,
         attempts=row.step_attempts,
@@ -194,7 +251,7 @@ def outbox_event(row: sa.Row[Any]) -> OutboxEvent:
         at=row.at,
         caller=row.caller,
         flow=row.flow,
-        amount=Money(row.amount_minor, row.currency),
+        amount=Money.stored(row.amount_minor, row.currency),
         merchant_id=row.merchant_id,
         order_id=row.order_id,
         customer_id=row.customer_id,

@@ -1,8 +1,8 @@
 """The Store port over SQLAlchemy Core: everything that does not depend on the SQL dialect.
 
-Database work is synchronous and runs in executors: writes in one thread, in groups; reads and
-claims on a small pool. A read whose connection turns out to be dead is repeated on a new
-one.
+Database work is synchronous and runs in executors: writes in one thread, in groups; claims in one
+of their own, so that no amount of reading keeps recovery and the relay waiting; reads on a small
+pool. A read whose connection turns out to be dead is repeated on a new one.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import sqlalchemy as sa
-import structlog
 
 from adapters.postgres import claims, reading
 from adapters.postgres.group_commit import GroupCommit
 from adapters.postgres.group_writer import Connect, FaultPoint, GroupWriter, WriteStatements
 from adapters.postgres.trouble import Kind, diagnose
-from adapters.sealing import Sealer, SecretUnreadable
+from adapters.sealing import Sealer
 from coordinator.domain.errors import KessaiError, StoreUnavailable
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
@@ -27,7 +27,6 @@ from coordinator.ports import CommitResult, PaymentQuery
 
 T = TypeVar("T")
 _READ_ATTEMPTS = 3
-_log = structlog.get_logger(__name__)
 
 
 class SqlStore:
@@ -64,6 +63,7 @@ class SqlStore:
         self._lease_s = lease_s
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="kessai-writer")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="kessai-reader")
+        self._claimer = ThreadPoolExecutor(1, thread_name_prefix="kessai-claimer")
         self._group = GroupCommit(
             GroupWriter(connect, statements, faults).write,
             self._writer,
@@ -85,6 +85,7 @@ class SqlStore:
         """Settles every write that was taken, then lets go of the database. May be repeated."""
         await self._group.close()
         self._writer.shutdown()
+        self._claimer.shutdown()
         self._readers.shutdown()
 
     async def commit(self, change: Change) -> CommitResult:
@@ -92,20 +93,22 @@ class SqlStore:
         return await self._group.submit(change)
 
     async def get(self, transaction_id: TransactionId) -> Transaction | None:
-        """See `Store.get`. Raises StoreUnavailable, SecretUnreadable."""
-        return await self._run(
-            lambda c: self._one(c.execute(reading.BY_ID, {"id": transaction_id}))
-        )
+        """See `Store.get`. Raises StoreUnavailable, SecretUnreadable, Bug (cannot be read)."""
+        key = {"id": transaction_id}
+        return await self._run(lambda c: reading.one(c.execute(reading.BY_ID, key), self._sealer))
 
     async def find_by_key(self, caller: str, idempotency_key: str) -> Transaction | None:
-        """See `Store.find_by_key`. Raises StoreUnavailable, SecretUnreadable."""
+        """See `Store.find_by_key`. Raises StoreUnavailable, SecretUnreadable, Bug."""
         key = {"caller": caller, "idempotency_key": idempotency_key}
-        return await self._run(lambda c: self._one(c.execute(reading.BY_KEY, key)))
+        return await self._run(lambda c: reading.one(c.execute(reading.BY_KEY, key), self._sealer))
 
     async def list_payments(self, query: PaymentQuery) -> Sequence[Transaction]:
-        """See `Store.list_payments`. Raises StoreUnavailable, SecretUnreadable."""
-        statement = reading.page(query)
-        return await self._run(lambda c: reading.gather(c.execute(statement), self._sealer))
+        """See `Store.list_payments`. Raises StoreUnavailable.
+
+        A payment that cannot be read is logged and left out. A page that is shorter than
+        `query.limit` is still the last one.
+        """
+        return await self._run(lambda c: self._page(c, query))
 
     async def journal(
         self, transaction_id: TransactionId, after: int, limit: int
@@ -119,16 +122,20 @@ class SqlStore:
     async def claim_due(self, limit: int) -> Sequence[Transaction]:
         """See `Store.claim_due`. Raises StoreUnavailable.
 
-        A transaction whose secret does not open is claimed and left out, so that it cannot keep the
-        others from being recovered; it is offered again when the claim has run out.
+        A transaction that cannot be read, or whose secret does not open, is claimed, logged and
+        left out, so that it cannot keep the others from being recovered; it is offered again when
+        the claim has run out.
         """
-        return await self._run(lambda c: self._claim_due(c, limit))
+        return await self._run(lambda c: self._claim_due(c, limit), self._claimer)
 
     async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
-        """See `Store.claim_events`. Raises StoreUnavailable."""
+        """See `Store.claim_events`. Raises StoreUnavailable.
+
+        An event that cannot be read is claimed, logged and left out, as in `claim_due`.
+        """
         statement = claims.claim_events(self._owner, lease_s, limit, self._clock)
         events = await self._run(
-            lambda c: [reading.outbox_event(row) for row in c.execute(statement)]
+            lambda c: reading.readable_events(c.execute(statement)), self._claimer
         )
         return sorted(events, key=lambda event: (event.at, event.id))
 
@@ -137,36 +144,38 @@ class SqlStore:
         if not events:
             return
         statement = claims.mark_published([event.id for event in events], self._clock.now)
-        await self._run(lambda c: c.execute(statement) and None)
+        await self._run(lambda c: c.execute(statement) and None, self._claimer)
 
     async def ping(self) -> None:
         """See `Store.ping`. Raises StoreUnavailable."""
         await self._run(lambda c: c.execute(sa.select(1)).scalar_one())
 
-    def _one(self, rows: sa.CursorResult[tuple[object, ...]]) -> Transaction | None:
-        return next(iter(reading.gather(rows, self._sealer)), None)
+    def _page(self, connection: sa.Connection, query: PaymentQuery) -> list[Transaction]:
+        found: list[Transaction] = []
+        while True:
+            groups = reading.grouped(connection.execute(reading.page(query)))
+            found += reading.readable(groups, self._sealer)
+            if len(groups) < query.limit or len(found) >= query.limit:
+                return found[: query.limit]
+            last = groups[-1][0]
+            query = replace(query, before=(last.created_at, last.id))
 
     def _claim_due(self, connection: sa.Connection, limit: int) -> list[Transaction]:
         statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock)
         ids = list(connection.execute(statement).scalars())
         if not ids:
             return []
-        claimed = []
-        by_id: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
-        for row in connection.execute(reading.BY_IDS, {"ids": ids}):
-            by_id.setdefault(row.id, []).append(row)
-        for transaction_id, rows in by_id.items():
-            try:
-                claimed += reading.gather(rows, self._sealer)
-            except SecretUnreadable as error:
-                _log.error("secret_unreadable", transaction_id=transaction_id, detail=str(error))
+        rows = connection.execute(reading.BY_IDS, {"ids": ids})
+        claimed = reading.readable(reading.grouped(rows), self._sealer)
         return sorted(claimed, key=lambda each: (each.due_at is None, each.due_at, each.id))
 
-    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
-        """One unit of work in one database transaction, in a reader's thread."""
+    async def _run(
+        self, work: Callable[[sa.Connection], T], executor: ThreadPoolExecutor | None = None
+    ) -> T:
+        """One unit of work in one database transaction, in a reader's thread if not another."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._readers, self._unit, work)
+            return await loop.run_in_executor(executor or self._readers, self._unit, work)
         except RuntimeError:
             raise StoreUnavailable("the store is closed") from None
 

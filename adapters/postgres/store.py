@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -11,6 +14,7 @@ from adapters.postgres.group_writer import FaultPoint, no_faults
 from adapters.postgres.migrate import head_revision, revision_of
 from adapters.postgres.sql_store import SqlStore
 from adapters.postgres.statements import PostgresStatements
+from adapters.postgres.watchdog import HasSocket, Watchdog
 from adapters.sealing import Sealer
 from coordinator.domain.errors import ConfigurationError
 
@@ -33,9 +37,12 @@ class PostgresStore(SqlStore):
     lease_s              how long a claim lasts, in seconds
     batch_limit          most writes in one database transaction
     queue_limit          most writes that wait; creations are refused at half of it
-    readers              connections and threads that read; one more connection writes
+    readers              connections and threads that read; two more write and claim
     connect_timeout_s    how long to wait for a connection, in whole seconds
-    statement_timeout_s  how long one statement or lock may take, in seconds
+    statement_timeout_s  how long one statement may take, in seconds, and a transaction be idle
+    lock_timeout_s       how long to wait for a lock, in seconds; less than for a statement
+    silence_s            how much longer than a statement a unit of work may take before its
+                         connection is taken for dead, in seconds
     faults               called at named points, for tests
 
     Raises ConfigurationError when the URL is not one of PostgreSQL.
@@ -53,16 +60,21 @@ class PostgresStore(SqlStore):
         readers: int = 4,
         connect_timeout_s: int = 5,
         statement_timeout_s: float = 10.0,
+        lock_timeout_s: float = 1.0,
+        silence_s: float = 5.0,
         faults: FaultPoint = no_faults,
     ) -> None:
+        self._watchdog = Watchdog(statement_timeout_s + silence_s)
         self._engine = make_engine(
             url,
-            pool_size=readers + 1,
+            pool_size=readers + 2,
             connect_timeout_s=connect_timeout_s,
             statement_timeout_s=statement_timeout_s,
+            lock_timeout_s=lock_timeout_s,
+            watch=self._watchdog.over,
         )
         super().__init__(
-            connect=self._engine.connect,
+            connect=self._connected,
             statements=PostgresStatements(sealer, lease_s),
             clock=_ServerClock(),
             owner=owner,
@@ -90,3 +102,12 @@ class PostgresStore(SqlStore):
         """Settles every write that was taken, then closes every connection. May be repeated."""
         await super().close()
         self._engine.dispose()
+        self._watchdog.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        with (
+            self._engine.connect() as connection,
+            self._watchdog.over(cast("HasSocket", connection.connection.dbapi_connection)),
+        ):
+            yield connection

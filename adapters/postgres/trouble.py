@@ -21,6 +21,10 @@ class Kind(Enum):
     """The database asks to repeat the whole transaction; nothing was written."""
     LOST = auto()
     """The connection is gone. If COMMIT was under way, whether it happened is unknown."""
+    LOCKED = auto()
+    """A row is locked by somebody else; nothing was written."""
+    SLOW = auto()
+    """The statement took too long; nothing was written."""
     UNAVAILABLE = auto()
     """The database says no for now; nothing was written."""
     DATA = auto()
@@ -52,6 +56,7 @@ class Trouble:
 
 
 _TRANSIENT = frozenset({"40001", "40P01"})
+_WAITED = {"55P03": Kind.LOCKED, "57014": Kind.SLOW}
 _UNKNOWN_COMPLETION = frozenset({"40003", "08007"})
 _SQLITE_NAME = re.compile(r"(?:CHECK|UNIQUE) constraint failed: (.+)$", re.MULTILINE)
 
@@ -78,6 +83,8 @@ def _kind(error: sa.exc.DBAPIError, sqlstate: str) -> Kind:
         return Kind.LOST
     if sqlstate in _TRANSIENT:
         return Kind.TRANSIENT
+    if sqlstate in _WAITED:
+        return _WAITED[sqlstate]
     if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
         return Kind.DATA
     if isinstance(error, sa.exc.InterfaceError):
@@ -94,6 +101,7 @@ def _detail(error: sa.exc.DBAPIError, sqlstate: str) -> str:
         parts.append(f"SQLSTATE {sqlstate}")
     if name := constraint_name(error):
         parts.append(f"constraint {name}")
+    parts += getattr(error.orig, "__notes__", ())  # of `connection`: what could not be reached
     return ", ".join(parts)
 
 

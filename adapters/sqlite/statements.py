@@ -109,6 +109,9 @@ class SqliteStatements:
             lambda won: (_STEP_UPDATE, [_moved(row) for row in moved_steps(won)]),
         )
 
+    def hurry(self, connection: sa.Connection) -> None:
+        """Nothing: there is one connection, and nobody to wait for."""
+
     def _run(
         self,
         connection: sa.Connection,

@@ -19,6 +19,7 @@ from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
 
 from coordinator.cli.failures import ExitCode, Failure, FieldAtFault
+from coordinator.cli.invocation import this_command
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
 PAGE_SIZE = 500
@@ -139,7 +140,8 @@ def failure_of(error: grpc.RpcError, address: str) -> Failure:
     message = error.details() or code.name
     if fields:
         message = "the request cannot be used; nothing was changed"
-    return Failure(message, ExitCode.REFUSED, info.reason or code.name, _hint(code, retry), fields)
+    exit_code = ExitCode.USAGE if info.reason == "INVALID_REQUEST" else ExitCode.REFUSED
+    return Failure(message, exit_code, info.reason or code.name, _hint(code, retry), fields)
 
 
 def _status(error: Any) -> Any:
@@ -155,19 +157,21 @@ def _no_answer(code: grpc.StatusCode, details: str, address: str) -> Failure:
             f"{address} did not answer in time; what became of the request is not known",
             ExitCode.UNREACHABLE,
             code.name,
-            "ask with `kessai payments get` or `list`, or repeat `create` with the same --key",
+            f"ask with `{this_command()} payments get` or `list`, "
+            "or repeat `create` with the same --key",
         )
     return Failure(
         f"cannot reach {address}: {details.rpartition(': ')[2]}",
         ExitCode.UNREACHABLE,
         code.name,
-        "is `kessai up` or `kessai serve` running? Another address: --address or KESSAI_ADDRESS",
+        f"is `{this_command()} up` or `{this_command()} serve` running? "
+        "Another address: --address or KESSAI_ADDRESS",
     )
 
 
 def _hint(code: grpc.StatusCode, retry: error_details_pb2.RetryInfo) -> str:
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return "give the key with KESSAI_API_KEY or --api-key; `kessai up` prints one"
+        return f"give the key with KESSAI_API_KEY or --api-key; `{this_command()} up` prints one"
     if retry.HasField("retry_delay"):
         delay_s = retry.retry_delay.ToTimedelta().total_seconds()
         return f"repeat it in {delay_s:g} s with the same --key"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,10 +16,27 @@ from coordinator.cli.participant import app
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from participants.conformance import Report
+    from participants.conformance import Report, Result
 
-ACCOUNTS = ("conformance", "tok_ok")
-"""Accounts looked for when none is named: what the participants of `kessai up` know."""
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Accounts for one check: one that is held, one that is refused, one with twice the amount.
+
+    The last one's name may say how much that is, as `{twice}`.
+    """
+
+    held: str
+    refused: str | None
+    scarce: str | None
+
+
+KNOWN = (
+    Accounts("conformance", "conformance-nobody", "conformance-scarce"),
+    Accounts("tok_ok", "tok_declined", "tok_limit_{twice}-conformance"),
+)
+"""What is looked for when no account is named: what the participants of `kessai up` know. The kit
+proves each of them before it relies on it, so one that does not fit leaves a rule unchecked."""
 PHASE = "conformance"
 COLOURS = {"kept": "green", "broken": "bold red", "not checkable": "yellow"}
 
@@ -32,7 +50,12 @@ COLOURS = {"kept": "green", "broken": "bold red", "not checkable": "yellow"}
     unreachable="there is no participant there",
 )
 def check(
-    target: Annotated[str, typer.Argument(metavar="HOST:PORT", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="HOST:PORT", help="The participant's address, plaintext.", show_default=False
+        ),
+    ],
     *,
     account: Annotated[
         str | None,
@@ -43,11 +66,19 @@ def check(
         ),
     ] = None,
     refused_account: Annotated[
-        str | None, typer.Option(help="An account whose Trys are refused; checks refusals too.")
+        str | None,
+        typer.Option(
+            help="An account whose Trys are refused; checks refusals too. Default: as above.",
+            show_default=False,
+        ),
     ] = None,
     scarce_account: Annotated[
         str | None,
-        typer.Option(help="An account with exactly twice the amount; checks double holds too."),
+        typer.Option(
+            help="An account with exactly twice the amount; checks double holds too. Default: as "
+            "above, good for an amount of 100.",
+            show_default=False,
+        ),
     ] = None,
     amount: Annotated[
         int, typer.Option(min=1, help="Amount of every payment, in minor units.")
@@ -65,35 +96,36 @@ def check(
     from participants.conformance import CheckOptions  # noqa: PLC0415 - slow
     from participants.conformance import check as run  # noqa: PLC0415 - slow
 
+    known = Accounts(account, None, None) if account else _known(target, amount, currency, timeout)
     options = CheckOptions(
-        account=account or _known_account(target, amount, currency, timeout),
+        account=known.held,
         currency_code=currency,
         amount_minor=amount,
-        refused_account=refused_account,
-        scarce_account=scarce_account,
+        refused_account=refused_account or known.refused,
+        scarce_account=scarce_account or (known.scarce or "").format(twice=2 * amount) or None,
         timeout_s=timeout,
     )
     report = run(target, options)
     if report.error:
         raise Failure(plain(report.error), ExitCode.UNREACHABLE)
-    records = [
-        {
-            "rule": result.rule,
-            "sentence": result.sentence,
-            "verdict": result.verdict.value,
-            "seen": result.seen,
-        }
-        for result in report.results
-    ]
-    emit_all(output, records, lambda: _view(report))
+    emit_all(output, map(_record, report.results), lambda: _view(report))
     if report.broken:
         rules = ", ".join(result.rule for result in report.broken)
         raise Failure(f"{target} breaks {len(report.broken)} of the rules: {rules}")
     say(f"{target} keeps every rule that could be checked")
 
 
-def _known_account(target: str, amount: int, currency: str, timeout_s: float) -> str:
-    """The first of ACCOUNTS that is good for a Try there, which is cancelled at once.
+def _record(result: Result) -> dict[str, str]:
+    return {
+        "rule": result.rule,
+        "sentence": result.sentence,
+        "verdict": result.verdict.value,
+        "seen": result.seen,
+    }
+
+
+def _known(target: str, amount: int, currency: str, timeout_s: float) -> Accounts:
+    """The first of KNOWN that is good for a Try there, which is cancelled at once.
 
     The first one, if the service cannot be asked: the check itself says why.
     """
@@ -106,13 +138,13 @@ def _known_account(target: str, amount: int, currency: str, timeout_s: float) ->
     ids = SystemIds()
     with grpc.insecure_channel(target) as channel:
         stub = participant_pb2_grpc.ParticipantServiceStub(channel)
-        for account in ACCOUNTS:
+        for accounts in KNOWN:
             transaction_id = str(ids.transaction_id())
             hold = pb.TryRequest(
                 transaction_id=transaction_id,
                 phase=PHASE,
                 amount=pb.Money(currency_code=currency, minor_units=amount),
-                account=account,
+                account=accounts.held,
             )
             undo = pb.CancelRequest(transaction_id=transaction_id, phase=PHASE)
             try:
@@ -121,14 +153,14 @@ def _known_account(target: str, amount: int, currency: str, timeout_s: float) ->
             except grpc.RpcError:
                 break
             if tried.answer.status == pb.STATUS_HELD:
-                return account
+                return accounts
         else:
             raise Failure(
-                f"{target} refuses {' and '.join(ACCOUNTS)}",
+                f"{target} refuses {' and '.join(accounts.held for accounts in KNOWN)}",
                 ExitCode.USAGE,
                 hint="name an account made for tests with --account",
             )
-    return ACCOUNTS[0]
+    return KNOWN[0]
 
 
 def _view(report: Report) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import typer
 from rich.text import Text
 
 from coordinator.cli.app import app
-from coordinator.cli.failures import Failure, needing_embedded
+from coordinator.cli.failures import ExitCode, Failure, needing_embedded
 from coordinator.cli.helps import command
 from coordinator.cli.interruption import Interrupted, Interruption
 from coordinator.cli.output import data, plain, say, table
@@ -53,7 +54,7 @@ def demo() -> None:
             problems = play(folder, story.CHAPTERS, interruption)
         except Interrupted:
             say("interrupted; everything was stopped")
-            raise typer.Exit(130) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     if problems:
@@ -179,7 +180,17 @@ def _balance(books: Books) -> str:
 
 def _line(text: str, style: str = "") -> None:
     """One line of the story, as plain text where there is no terminal."""
-    data().print(Text("\n".join(plain(line) for line in text.split("\n")), style=style))
+    for line in text.split("\n"):
+        data().print(Text(_folded(plain(line), data().width), style=style), soft_wrap=True)
+
+
+def _folded(line: str, width: int) -> str:
+    """The line broken between words, each part indented as the first; a long word stays whole."""
+    indent = line[: len(line) - len(line.lstrip())]
+    parts = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(parts)
 
 
 def _since(start: datetime, now: datetime) -> str:

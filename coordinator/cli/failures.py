@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     REFUSED = 4
     UNSETTLED = 5
+    INTERRUPTED = 130
 
 
 MEANINGS = {
@@ -31,6 +33,7 @@ MEANINGS = {
     ExitCode.UNREACHABLE: "the server cannot be reached or did not answer in time",
     ExitCode.REFUSED: "refused by the server",
     ExitCode.UNSETTLED: "accepted, and not settled yet",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
 
@@ -45,13 +48,17 @@ class FieldAtFault:
 
 @dataclass
 class Failure(Exception):
-    """An expected failure. `hint` says what to do, unless the message already does."""
+    """An expected failure. `hint` says what to do, unless the message already does.
+
+    `key` is the idempotency key of the call that failed, if it had one.
+    """
 
     message: str
     exit_code: ExitCode = ExitCode.FAILED
     code: str = ""
     hint: str = ""
     fields: list[FieldAtFault] = field(default_factory=list)
+    key: str = ""
 
     def __str__(self) -> str:
         """The message."""
@@ -74,7 +81,7 @@ def needing_embedded() -> Iterator[None]:
 def show(failure: Failure, form: Format) -> None:
     """Prints a failure on stderr: lines for people, or one JSON object for programs."""
     if form is not Format.TABLE:
-        record = {
+        record: dict[str, object] = {
             "error": failure.code,
             "message": failure.message,
             "hint": failure.hint,
@@ -84,7 +91,9 @@ def show(failure: Failure, form: Format) -> None:
             ],
             "exit_code": int(failure.exit_code),
         }
-        messages().print(json.dumps(record, ensure_ascii=False), markup=False, highlight=False)
+        if failure.key:
+            record["key"] = failure.key
+        sys.stderr.write(json.dumps(record, ensure_ascii=False) + "\n")
         return
     text = Text("error: ", style="bold red")
     if failure.code:
@@ -97,4 +106,4 @@ def show(failure: Failure, form: Format) -> None:
             text.append(f" ({plain(item.code)})", style="dim")
     for line in failure.hint.splitlines():
         text.append(f"\n  {plain(line)}", style="not bold default")
-    messages().print(text)
+    messages().print(text, soft_wrap=True)

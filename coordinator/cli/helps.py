@@ -13,13 +13,15 @@ from coordinator.cli.failures import MEANINGS, ExitCode
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def epilog(*examples: str, **codes: str) -> str:
+def epilog(*examples: str, interruptible: bool = True, **codes: str) -> str:
     """The end of a command's help: examples, then its exit codes.
 
     `codes` are names of ExitCode in small letters with what they mean here, empty for the usual
-    meaning; ok and usage are always there.
+    meaning; ok and usage are always there, and interrupted unless Ctrl-C is the usual end.
     """
     meant = {ExitCode.OK: "", ExitCode.USAGE: ""}
+    if interruptible:
+        meant[ExitCode.INTERRUPTED] = ""
     meant |= {ExitCode[name.upper()]: meaning for name, meaning in codes.items()}
     lines = ["Examples:"]
     lines += [f"  {example}" for example in examples]
@@ -29,12 +31,17 @@ def epilog(*examples: str, **codes: str) -> str:
 
 
 def command(
-    app: typer.Typer, *examples: str, name: str | None = None, **codes: str
+    app: typer.Typer,
+    *examples: str,
+    name: str | None = None,
+    interruptible: bool = True,
+    **codes: str,
 ) -> Callable[[Command], Command]:
     """Adds a function to `app` as a command; its docstring, examples and codes are the help."""
 
     def add(function: Command) -> Command:
-        app.command(name, help=_flowed(function), epilog=epilog(*examples, **codes))(function)
+        end = epilog(*examples, interruptible=interruptible, **codes)
+        app.command(name, help=_flowed(function), epilog=end)(function)
         return function
 
     return add

@@ -19,7 +19,7 @@ import typer
 from coordinator.cli.app import app
 from coordinator.cli.failures import Failure
 from coordinator.cli.helps import command
-from coordinator.cli.output import Format, OutputOption, data, emit
+from coordinator.cli.output import Format, OutputOption, emit, lines
 
 SEAL_KEY_BYTES = 32
 
@@ -75,6 +75,12 @@ def keygen(
 
     The client takes KESSAI_API_KEY; the server takes the other two.
     """
+    from coordinator.config import CALLER_NAME  # noqa: PLC0415 - slow
+
+    if not CALLER_NAME.fullmatch(caller) or caller.endswith("\n"):
+        raise typer.BadParameter(
+            "must be 1 to 64 letters, digits, dots, dashes or underscores", param_hint="--caller"
+        )
     keys = new_keys()
     record = {
         "KESSAI_API_KEY": keys.api_key,
@@ -82,8 +88,7 @@ def keygen(
         "KESSAI_SEAL_KEYS": json.dumps([keys.seal_key]),
     }
     if output is Format.TABLE:
-        for name, value in record.items():
-            data().print(f"export {name}='{value}'", markup=False)
+        lines("\n".join(f"export {name}='{value}'" for name, value in record.items()))
         return
     facts = {
         "caller": caller,

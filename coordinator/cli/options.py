@@ -35,7 +35,17 @@ PaymentArgument = Annotated[
 ]
 
 
-def parse_time(text: str | None) -> datetime | None:
+def parse_pairs(option: str, values: list[str] | None) -> dict[str, str] | None:
+    """NAME=VALUE options as a mapping; None if none was given. Raises typer.BadParameter."""
+    if not values:
+        return None
+    pairs = dict(value.partition("=")[::2] for value in values)
+    if not all(name and value for name, value in pairs.items()) or len(pairs) < len(values):
+        raise typer.BadParameter("must be NAME=VALUE, each name once", param_hint=option)
+    return pairs
+
+
+def parse_time(option: str, text: str | None) -> datetime | None:
     """An ISO 8601 time; without a zone it is UTC. Raises typer.BadParameter."""
     if text is None:
         return None
@@ -43,7 +53,8 @@ def parse_time(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            "must be an ISO 8601 time such as 2026-11-21 or 2026-11-21T10:00:00+09:00"
+            "must be an ISO 8601 time such as 2026-11-21 or 2026-11-21T10:00:00+09:00",
+            param_hint=option,
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -59,6 +70,7 @@ def parse_tender(text: str) -> tuple[str, str, int]:
     if not (colon and second and method and digits.isascii() and digits.isdigit()):
         raise typer.BadParameter(
             "must be METHOD:SOURCE:AMOUNT with the amount in minor units, "
-            "such as points_reserve:alice:600"
+            "such as points_reserve:alice:600",
+            param_hint="--tender",
         )
     return method, source, int(amount[:20])

@@ -61,8 +61,13 @@ def messages() -> Console:
 
 
 def say(message: str | Text) -> None:
-    """Prints one message on stderr."""
-    messages().print(message, markup=False)
+    """Prints one message on stderr, for the terminal to wrap: what it breaks can be pasted."""
+    messages().print(message, markup=False, soft_wrap=True)
+
+
+def lines(text: str) -> None:
+    """Prints lines on stdout as they are, so that they can be pasted from any terminal."""
+    data().print(text, markup=False, soft_wrap=True)
 
 
 def plain(text: str) -> str:
@@ -74,7 +79,7 @@ def plain(text: str) -> str:
 
 def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
     """An empty table. `right` names the columns with numbers, `whole` those that never wrap."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     numbers, unbroken = frozenset(right), frozenset(whole)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in numbers else "left"
@@ -85,7 +90,8 @@ def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -
 def emit(form: Format, record: Mapping[str, Any], render: Callable[[], RenderableType]) -> None:
     """Prints one record. `render` makes its form for people, and is called only for that."""
     if form is Format.TABLE:
-        data().print(render())
+        made = render()
+        data().print(made, soft_wrap=isinstance(made, str | Text))
     else:
         _write(json.dumps(record, ensure_ascii=False, indent=2 if form is Format.JSON else None))
 

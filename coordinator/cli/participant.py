@@ -12,6 +12,7 @@ import typer
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.helps import command, epilog
 from coordinator.cli.lifeline import LifelineOption, hold_lifeline
+from coordinator.cli.ports import refuse_taken
 from coordinator.cli.ready import announce
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ class LogFormat(StrEnum):
     "  --database-url postgresql://kessai@db/merchant --seed shop-1",
     failed="the address cannot be used",
     unreachable="the database cannot be reached",
+    interruptible=False,
 )
 def serve(
     *,
@@ -100,6 +102,7 @@ def serve(
             slow_reply_s=slow_reply_s, late_try_s=late_try_s, customer_action_s=customer_action_s
         )
         seeds = parse_seeds(seed or ())
+        refuse_taken(listen, "--listen")
         if lifeline:
             hold_lifeline()
         run(

@@ -5,7 +5,8 @@ Heavy modules (gRPC, protobuf) are imported inside the commands, so that `--help
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -13,6 +14,7 @@ import typer
 
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.helps import command, epilog
+from coordinator.cli.invocation import this_command
 from coordinator.cli.options import (
     CALL_TIMEOUT_S,
     DEFAULT_ADDRESS,
@@ -108,12 +110,13 @@ def create(
     ] = OnOrderConflict.REJECT,
     customer: Annotated[str, typer.Option(help="Whom it is for, for searching.")] = "",
     key: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Idempotency key: the same key and body give the same payment. "
-            "Without one, a fresh one is made and printed on stderr."
+            "Without one, a fresh one is made and shown.",
+            show_default=False,
         ),
-    ] = "",
+    ] = None,
     address: AddressOption = DEFAULT_ADDRESS,
     api_key: ApiKeyOption = "",
     timeout: TimeoutOption = CALL_TIMEOUT_S,
@@ -122,35 +125,53 @@ def create(
     """Creates a payment and waits until it is settled or the time is nearly over."""
     from kessai.payments.v1 import payments_pb2 as pb  # noqa: PLC0415 - slow
 
-    from adapters.system import SystemIds  # noqa: PLC0415 - only this command needs it
     from coordinator.cli.show import payment_view, record, state_name  # noqa: PLC0415 - slow
 
     tenders = [parse_tender(text) for text in tender]
-    with _client(address, api_key, timeout) as client:
-        if not key:
-            key = f"cli-{SystemIds().transaction_id()}"
-            say(f"key: {key} (to repeat this call safely, add --key {key})")
-        request = _sendable(
-            lambda: pb.CreatePaymentRequest(
-                idempotency_key=key,
-                flow=flow,
-                amount=_money(currency, amount),
-                tenders=[
-                    pb.Tender(method=method, source=source, amount=_money(currency, part))
-                    for method, source, part in tenders
-                ],
-                merchant_id=merchant,
-                order_id=order,
-                order_conflict=_order_conflict(on_order_conflict),
-                customer_id=customer,
-            )
+    used = _key(key, output)
+    request = _sendable(
+        lambda: pb.CreatePaymentRequest(
+            idempotency_key=used,
+            flow=flow,
+            amount=_money(currency, amount),
+            tenders=[
+                pb.Tender(method=method, source=source, amount=_money(currency, part))
+                for method, source, part in tenders
+            ],
+            merchant_id=merchant,
+            order_id=order,
+            order_conflict=_order_conflict(on_order_conflict),
+            customer_id=customer,
         )
-        answer = client.create(request)
+    )
+    try:
+        with _client(address, api_key, timeout) as client:
+            answer = client.create(request)
+    except Failure as failure:
+        failure.key = used
+        raise
     payment = answer.payment
     if answer.replayed:
         say("this key was used before with the same body: nothing new was created")
     emit(output, record(payment), lambda: payment_view(payment))
     _end_by(state_name(payment), payment.payment_id)
+
+
+def _key(given: str | None, form: Format) -> str:
+    """The key that was given, or one nobody used. Raises BadParameter for an empty one.
+
+    Programs find a fresh one in the payment or in the error; people are told here.
+    """
+    if given is not None:
+        if not given:
+            raise typer.BadParameter("must not be empty", param_hint="--key")
+        return given
+    from adapters.system import SystemIds  # noqa: PLC0415 - only this command needs it
+
+    key = f"cli-{SystemIds().transaction_id()}"
+    if form is Format.TABLE:
+        say(f"key: {key} (to repeat this call safely, add --key {key})")
+    return key
 
 
 @command(
@@ -213,7 +234,7 @@ def list_payments(
 
     from coordinator.cli.show import payments_view, record  # noqa: PLC0415 - slow
 
-    start, end = parse_time(created_from), parse_time(created_to)
+    start, end = parse_time("--from", created_from), parse_time("--to", created_to)
     request = _sendable(
         lambda: pb.ListPaymentsRequest(
             states=[f"PAYMENT_STATE_{name}" for name in state or ()],
@@ -238,7 +259,7 @@ def list_payments(
     failed="the payment FAILED; the reason is shown",
     unreachable="",
     refused="",
-    unsettled="the server ended the watch before the payment was settled",
+    unsettled="the time was over, or the server ended the watch, before the payment was settled",
 )
 def watch(
     *,
@@ -252,16 +273,26 @@ def watch(
     from coordinator.cli.show import change_line, record, state_name  # noqa: PLC0415 - slow
 
     seen: list[pb.Payment] = []
-    with _client(address, api_key, timeout) as client:
+    with _client(address, api_key, timeout) as client, _up_to_the_deadline(seen):
         for payment in client.watch(payment_id):
             seen.append(payment)
             if output is Format.TABLE:
-                data().print(change_line(payment))
+                data().print(change_line(payment), soft_wrap=True)
             elif output is Format.JSONL:
                 emit(output, record(payment), str)
     if output is Format.JSON:
         emit_all(output, map(record, seen), str)
     _end_by(state_name(seen[-1]) if seen else "", payment_id)
+
+
+@contextmanager
+def _up_to_the_deadline(seen: Sequence[pb.Payment]) -> Iterator[None]:
+    """The deadline is how a watch ends that saw a payment and no end of it."""
+    try:
+        yield
+    except Failure as failure:
+        if not seen or failure.code != "DEADLINE_EXCEEDED":
+            raise
 
 
 @command(
@@ -345,5 +376,6 @@ def _end_by(state: str, payment_id: str) -> None:
     if state == "FAILED":
         raise typer.Exit(ExitCode.FAILED)
     if state not in {"PAID", "REFUNDED"}:
-        say(f"not settled yet; follow it with: kessai payments watch {payment_id}")
+        follow = f"{this_command()} payments watch {payment_id}"
+        say(f"still {state or 'unknown'}; follow it with: {follow}")
         raise typer.Exit(ExitCode.UNSETTLED)

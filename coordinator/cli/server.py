@@ -10,7 +10,9 @@ from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.helps import command
 from coordinator.cli.lifeline import LifelineOption, hold_lifeline
+from coordinator.cli.options import parse_pairs
 from coordinator.cli.output import Format, OutputOption, emit
+from coordinator.cli.ports import refuse_taken
 from coordinator.cli.ready import announce
 
 if TYPE_CHECKING:
@@ -19,20 +21,28 @@ if TYPE_CHECKING:
 
 # The flags of `kessai serve`, one for each setting that is not a secret key.
 _DatabaseUrlFlag = Annotated[
-    str | None, typer.Option(help="PostgreSQL URL of the coordinator's own database.")
+    str | None,
+    typer.Option(help="PostgreSQL URL of the coordinator's own database. Required."),
 ]
 _ListenFlag = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Address of PaymentService; port 0: any free one."),
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Address of PaymentService; port 0: any free one.",
+        show_default="127.0.0.1:7300",
+    ),
 ]
 _ParticipantFlag = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=HOST:PORT", help="A participant's address; once for each."),
+    typer.Option(
+        metavar="NAME=HOST:PORT", help="A participant's address; once for each. Required."
+    ),
 ]
 _CallerFlag = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME=SHA256", help="A caller and the SHA-256 (hex) of its API key; repeatable."
+        metavar="NAME=SHA256",
+        help="A caller and the SHA-256 (hex) of its API key; repeatable. Required.",
     ),
 ]
 _FlowFlag = Annotated[
@@ -43,36 +53,44 @@ _NatsUrlFlag = Annotated[
     str | None, typer.Option(help="NATS server; without one, events wait in the outbox.")
 ]
 _ReflectionFlag = Annotated[
-    bool | None, typer.Option("--reflection/--no-reflection", help="Serve gRPC reflection.")
+    bool | None,
+    typer.Option(
+        "--reflection/--no-reflection", help="Serve gRPC reflection.", show_default="no-reflection"
+    ),
 ]
-_LogFormatFlag = Annotated[str | None, typer.Option(help="json or console.")]
-_LogLevelFlag = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+_LogFormatFlag = Annotated[str | None, typer.Option(help="json or console.", show_default="json")]
+_LogLevelFlag = Annotated[
+    str | None, typer.Option(help="debug, info, warning or error.", show_default="info")
+]
 _MaxInFlightFlag = Annotated[
-    int | None, typer.Option(help="Calls served at once; others are refused.")
+    int | None, typer.Option(help="Calls served at once; others are refused.", show_default="5000")
 ]
 _MaxAmountMinorFlag = Annotated[
-    int | None, typer.Option(help="Largest payment, in minor units of its currency.")
+    int | None,
+    typer.Option(
+        help="Largest payment, in minor units of its currency.", show_default="1000000000"
+    ),
 ]
 _DeadlineMarginSFlag = Annotated[
-    float | None, typer.Option(help="How long before a caller's deadline the answer leaves.")
+    float | None,
+    typer.Option(help="How long before a caller's deadline the answer leaves.", show_default="0.1"),
 ]
-_PatienceSFlag = Annotated[float | None, typer.Option(help="Longer waits are handed to the table.")]
-_LeaseSFlag = Annotated[float | None, typer.Option(help="How long a claim lasts.")]
-_RecoverIntervalSFlag = Annotated[float | None, typer.Option(help="Pause between recovery scans.")]
-_RelayIntervalSFlag = Annotated[float | None, typer.Option(help="Pause between outbox scans.")]
+_PatienceSFlag = Annotated[
+    float | None, typer.Option(help="Longer waits are handed to the table.", show_default="1")
+]
+_LeaseSFlag = Annotated[
+    float | None, typer.Option(help="How long a claim lasts.", show_default="30")
+]
+_RecoverIntervalSFlag = Annotated[
+    float | None, typer.Option(help="Pause between recovery scans.", show_default="1")
+]
+_RelayIntervalSFlag = Annotated[
+    float | None, typer.Option(help="Pause between outbox scans.", show_default="0.2")
+]
 _DrainSFlag = Annotated[
-    float | None, typer.Option(help="How long a stopping server finishes its calls.")
+    float | None,
+    typer.Option(help="How long a stopping server finishes its calls.", show_default="10"),
 ]
-
-
-def _pairs(option: str, values: list[str] | None) -> dict[str, str] | None:
-    """NAME=VALUE options as a mapping; None if none was given."""
-    if not values:
-        return None
-    pairs = dict(value.partition("=")[::2] for value in values)
-    if not all(name and value for name, value in pairs.items()) or len(pairs) < len(values):
-        raise typer.BadParameter("must be NAME=VALUE, each name once", param_hint=option)
-    return pairs
 
 
 @command(
@@ -82,8 +100,9 @@ def _pairs(option: str, values: list[str] | None) -> dict[str, str] | None:
     "  --participant points=points:7401 --participant card=card:7402 \\",
     "  --participant merchant=merchant:7403",
     "KESSAI_CONFIG=/etc/kessai.toml kessai serve --log-format json",
-    failed="it could not go on serving",
+    failed="it could not go on serving, or the address is in use",
     unreachable="the database cannot be reached",
+    interruptible=False,
 )
 def serve(
     *,
@@ -109,10 +128,11 @@ def serve(
     """Runs the coordinator in the foreground until SIGTERM or Ctrl-C, then drains.
 
     Every flag can also be set as KESSAI_… in the environment (--participant: KESSAI_PARTICIPANTS,
-    --caller: KESSAI_CALLERS, --flow: KESSAI_FLOWS, all as JSON) or in the TOML file named by KESSAI_CONFIG. The keys
-    that seal card tokens have no flag, since command lines can be read by others: KESSAI_SEAL_KEYS
-    takes a JSON list; `kessai keygen` makes one. Times are in seconds. When it is ready it prints
-    one line: listening on HOST:PORT.
+    --caller: KESSAI_CALLERS, --flow: KESSAI_FLOWS, all as JSON) or in the TOML file named by
+    KESSAI_CONFIG. The keys that seal card tokens have no flag, since command lines can be read by
+    others: KESSAI_SEAL_KEYS takes a JSON list; `kessai keygen` makes one. The database's URL,
+    participants, callers and seal keys are required, all else has a default. Times are in seconds.
+    When it is ready it prints one line: listening on HOST:PORT.
     """
     from coordinator import bootstrap, config  # noqa: PLC0415 - slow
     from coordinator.domain.errors import (  # noqa: PLC0415 - slow
@@ -124,8 +144,8 @@ def serve(
         settings = config.load(
             database_url=database_url,
             listen=listen,
-            participants=_pairs("--participant", participant),
-            callers=_pairs("--caller", caller),
+            participants=parse_pairs("--participant", participant),
+            callers=parse_pairs("--caller", caller),
             flows=flow or None,
             nats_url=nats_url,
             reflection=reflection,
@@ -140,6 +160,7 @@ def serve(
             relay_interval_s=relay_interval_s,
             drain_s=drain_s,
         )
+        refuse_taken(settings.listen, "--listen")
         if lifeline:
             hold_lifeline()
         bootstrap.serve(settings, on_ready=announce)

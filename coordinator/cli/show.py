@@ -22,6 +22,8 @@ STEP_PREFIX = "STEP_STATUS_"
 COLOURS = {"PAID": "green", "FAILED": "red", "REFUNDED": "cyan"}
 WIDE = 150
 """Columns of a terminal that shows every column of a list."""
+MIDDLING = 110
+"""Columns of a terminal that shows orders in a list."""
 SETTLED = frozenset({"PAID", "FAILED", "REFUNDED"})
 
 
@@ -45,11 +47,14 @@ def money(amount: pb.Money) -> str:
 
 
 def moment(stamp: timestamp_pb2.Timestamp) -> str:
-    """A time in the reader's zone, to the millisecond."""
+    """A time, to the millisecond. In UTC, as `--from` and `--to` are; whoever shows it says so."""
     if not stamp.seconds:
         return ""
-    here = stamp.ToDatetime(tzinfo=UTC).astimezone()
-    return here.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return stamp.ToDatetime(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _in_utc(stamp: timestamp_pb2.Timestamp) -> str:
+    return f"{moment(stamp)} UTC" if stamp.seconds else ""
 
 
 def payment_view(payment: pb.Payment) -> RenderableType:
@@ -84,7 +89,7 @@ def payments_view(payments: Sequence[pb.Payment], width: int) -> RenderableType:
     """Payments, one a line; only what matters most where there are few columns."""
     columns: tuple[str, ...] = (
         "payment",
-        "created",
+        "created (UTC)",
         "state",
         "amount",
         "flow",
@@ -94,25 +99,41 @@ def payments_view(payments: Sequence[pb.Payment], width: int) -> RenderableType:
     )
     if width < WIDE:
         columns = ("payment", "state", "amount", "order", "why")
-    made = table(*columns, right=("amount",), whole=("payment", "state", "amount"))
-    for payment in payments:
-        cells: dict[str, str | Text] = {
-            "payment": plain(payment.payment_id),
-            "created": moment(payment.create_time),
-            "state": _coloured(payment),
-            "amount": money(payment.amount),
-            "flow": plain(payment.flow),
-            "merchant": plain(payment.merchant_id),
-            "order": plain(payment.order_id),
-            "why": plain(payment.failure.code),
-        }
+    if width < MIDDLING:
+        columns = ("payment", "state", "amount", "why")
+    rows = [_cells(payment) for payment in payments]
+    whole: tuple[str, ...] = ("payment", "state", "amount", "why")
+    if width < MIDDLING and _columns_of(rows, columns) > width:
+        whole = whole[:-1]  # rather a broken code than one that is cut off
+    made = table(*columns, right=("amount",), whole=whole)
+    for cells in rows:
         made.add_row(*(cells[column] for column in columns))
     return made
 
 
+def _cells(payment: pb.Payment) -> dict[str, str | Text]:
+    """What a list can show of a payment, by column."""
+    return {
+        "payment": plain(payment.payment_id),
+        "created (UTC)": moment(payment.create_time),
+        "state": _coloured(payment),
+        "amount": money(payment.amount),
+        "flow": plain(payment.flow),
+        "merchant": plain(payment.merchant_id),
+        "order": plain(payment.order_id),
+        "why": plain(payment.failure.code),
+    }
+
+
+def _columns_of(rows: Sequence[dict[str, str | Text]], columns: Sequence[str]) -> int:
+    """How many columns of a terminal the table takes when nothing is broken."""
+    widest = [max([len(name), *(len(row[name]) for row in rows)]) for name in columns]
+    return sum(widest) + 2 * len(columns)
+
+
 def journal_view(entries: Sequence[pb.JournalEntry]) -> RenderableType:
     """A journal, one line an entry."""
-    made = table("#", "time", "what", "state", "outcome", "code", "detail", right=("#",))
+    made = table("#", "time (UTC)", "what", "state", "outcome", "code", "detail", right=("#",))
     for entry in entries:
         moved = entry.kind == "transition"
         state = _state(entry.to_state)
@@ -131,7 +152,7 @@ def journal_view(entries: Sequence[pb.JournalEntry]) -> RenderableType:
 
 def change_line(payment: pb.Payment) -> Text:
     """One change of a watched payment, on one line."""
-    line = Text(f"{moment(payment.update_time)}  ")
+    line = Text(f"{moment(payment.update_time)} UTC  ")
     line.append_text(_coloured(payment))
     steps = ", ".join(f"{plain(step.phase)} {_status(step.status)}" for step in payment.steps)
     line.append(f"  {steps}", style="dim")
@@ -161,8 +182,8 @@ def _facts(payment: pb.Payment) -> list[tuple[str, str | Text]]:
     optional = (
         ("order", payment.order_id),
         ("customer", payment.customer_id),
-        ("created", moment(payment.create_time)),
-        ("changed", moment(payment.update_time)),
+        ("created", _in_utc(payment.create_time)),
+        ("changed", _in_utc(payment.update_time)),
         ("key", payment.idempotency_key),
     )
     facts.extend((name, plain(value)) for name, value in optional if value)

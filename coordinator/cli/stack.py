@@ -11,7 +11,7 @@ import json
 import logging
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -30,6 +30,10 @@ from coordinator.cli.failures import Failure
 from coordinator.cli.interruption import Interruption
 from coordinator.cli.keys import Keys, kept_keys
 from coordinator.domain.errors import KessaiError
+from coordinator.domain.flow import FlowRow
+from coordinator.domain.phase import Phase
+from phases.flows import FLOW_ROWS
+from phases.registry import PHASES
 
 COORDINATOR = "coordinator"
 PARTICIPANTS = ("points", "card", "merchant")
@@ -46,6 +50,7 @@ class Plan:
     listen        the coordinator's address; port 0: any free one
     reflection    whether the coordinator serves gRPC reflection
     caller        the name of the caller whose key is made
+    participants  addresses of participants that run already
     options       command-line options of each participant, its seeds among them
     settings      more of the coordinator's settings, by their names: KESSAI_LEASE_S and so on
     """
@@ -54,8 +59,22 @@ class Plan:
     listen: str = "127.0.0.1:0"
     reflection: bool = True
     caller: str = "demo"
+    participants: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def lacking(
+    participants: Collection[str], rows: Iterable[FlowRow], phases: Mapping[str, Phase]
+) -> dict[str, list[str]]:
+    """Flows that need somebody else than `participants`, and whom; no row that is broken."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        names = [name for stage in row.try_stages for name in stage if name in phases]
+        missing = sorted({phases[name].participant for name in names} - {*participants, ""})
+        if missing:
+            found[row.name] = missing
+    return found
 
 
 class Stack:
@@ -113,6 +132,11 @@ class Stack:
         return self._nats
 
     @property
+    def unserved(self) -> Mapping[str, Sequence[str]]:
+        """The flows that are not served, with the participants they lack."""
+        return lacking({*PARTICIPANTS, *self.plan.participants}, FLOW_ROWS, PHASES)
+
+    @property
     def logs(self) -> Path:
         """The folder of the children's logs."""
         return self.plan.folder / "logs"
@@ -128,6 +152,8 @@ class Stack:
             raise Failure(
                 f"PostgreSQL did not start: {error}", hint="\n".join(tail(self.log("postgres")))
             ) from None
+        except OSError as error:
+            raise Failure(f"it cannot be started: {error}", hint=f"in {self.plan.folder}") from None
 
     def _start(self) -> None:
         # The wheel logs every command that failed in full; what matters of it becomes a Failure.
@@ -191,11 +217,13 @@ class Stack:
 
     def _coordinator(self) -> Child:
         keys = self.keys
-        participants = {name: self.addresses[name] for name in PARTICIPANTS}
+        started = {name: self.addresses[name] for name in PARTICIPANTS}
+        flows = [row.name for row in FLOW_ROWS if row.name not in self.unserved]
         environment = config.child_environment(
             KESSAI_DATABASE_URL=self.database_urls["kessai"],
             KESSAI_LISTEN=self.plan.listen,
-            KESSAI_PARTICIPANTS=json.dumps(participants),
+            KESSAI_PARTICIPANTS=json.dumps({**started, **self.plan.participants}),
+            KESSAI_FLOWS=json.dumps(flows),
             KESSAI_CALLERS=json.dumps({self.plan.caller: keys.api_key_digest}),
             KESSAI_SEAL_KEYS=json.dumps([keys.seal_key]),
             KESSAI_NATS_URL=self._nats.url,
@@ -253,7 +281,9 @@ class Stack:
 
     def _stop_postgres(self) -> None:
         # Its wheel waits a minute for a server that has ended and was not reaped by init yet.
-        if not self._postgres_ended.is_set():
+        if self._postgres_ended.is_set():
+            self._postgres.ended()
+        else:
             self._postgres.__exit__(None, None, None)
 
     def _stop_coordinator(self) -> None:

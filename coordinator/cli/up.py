@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,22 +13,28 @@ from coordinator.cli.app import app
 from coordinator.cli.failures import needing_embedded
 from coordinator.cli.helps import command
 from coordinator.cli.interruption import Interrupted, Interruption
-from coordinator.cli.output import Format, OutputOption, data, emit, say, table
+from coordinator.cli.invocation import this_command
+from coordinator.cli.options import parse_pairs
+from coordinator.cli.output import Format, OutputOption, emit, lines, say
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from coordinator.cli.stack import Stack
 
 OPTIONS = {
-    "points": ("--seed=alice=10000", "--seed=bob=50", "--seed=conformance=1000000"),
+    "points": (
+        "--seed=alice=10000",
+        "--seed=bob=50",
+        "--seed=conformance=1000000",
+        "--seed=conformance-scarce=200",
+    ),
     "card": ("--customer-action-s=1",),
     "merchant": ("--seed=shop-1", "--seed=conformance"),
 }
-"""Options of the participants. The accounts `conformance` are for `kessai participant check`; a
+"""Options of the participants. The accounts `conformance…` are for `kessai participant check`; a
 customer acts well within the time that a payment waits for a Try."""
 WELCOME = """
-export KESSAI_ADDRESS={address} KESSAI_API_KEY={api_key}
+export KESSAI_ADDRESS={address}
+export KESSAI_API_KEY={api_key}
 {kessai} payments create --flow points_and_card --amount 1000 --currency JPY \\
   --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1
 """
@@ -40,8 +45,10 @@ export KESSAI_ADDRESS={address} KESSAI_API_KEY={api_key}
     "kessai up",
     "kessai up --fresh --port 0 --output json",
     "kessai up --data-dir /srv/kessai --port 7300",
+    "kessai up --participant gift_card=127.0.0.1:7404",
     failed="something did not start, or ended by itself; the end of its log is shown",
     ok="stopped by Ctrl-C or SIGTERM",
+    interruptible=False,
 )
 def up(
     *,
@@ -59,6 +66,13 @@ def up(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The coordinator's port; 0: any free one.")
     ] = 7300,
+    participant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=HOST:PORT",
+            help="A participant of your own that runs already; repeatable.",
+        ),
+    ] = None,
     reflection: Annotated[
         bool, typer.Option("--reflection/--no-reflection", help="Serve gRPC reflection.")
     ] = True,
@@ -68,18 +82,23 @@ def up(
 
     The wallets alice (10,000 points) and bob (50) and the merchant shop-1 are there. The API key of
     the caller "demo" is printed. Run as root, PostgreSQL's wheel makes the folders above the data
-    folder readable for others, so keep it outside home folders.
+    folder readable for others, so keep it outside home folders. Flows that need a participant which
+    is neither started nor named with --participant are not served.
     """
-    from coordinator.cli import folders  # noqa: PLC0415 - only this command needs it
+    from coordinator.cli import folders, ports  # noqa: PLC0415 - only this command needs them
 
     with needing_embedded():
         from coordinator.cli.stack import Plan, Stack  # noqa: PLC0415 - slow
 
     if fresh and data_dir is not None:
         raise typer.BadParameter("use --fresh or --data-dir, not both", param_hint="--fresh")
+    participants = _addresses(participant)
+    address = f"127.0.0.1:{port}"
+    ports.refuse_taken(address, "--port")
     with Interruption() as interruption:
         folder = folders.temporary() if fresh else folders.kept(data_dir)
-        stack = Stack(Plan(folder, f"127.0.0.1:{port}", reflection, options=OPTIONS), interruption)
+        plan = Plan(folder, address, reflection, options=OPTIONS, participants=participants)
+        stack = Stack(plan, interruption)
         try:
             with folders.owned(folder):
                 _run(stack, output)
@@ -94,12 +113,14 @@ def _run(stack: Stack, output: Format) -> None:
     try:
         say(f"starting in {stack.plan.folder} …")
         stack.start()
-        emit(output, _record(stack), lambda: _addresses(stack))
+        emit(output, _record(stack), lambda: _processes(stack))
+        for name, missing in stack.unserved.items():
+            say(f"flow {name} is not served: no address for {', '.join(missing)}; --participant")
         if output is Format.TABLE:
             welcome = WELCOME.format(
-                address=stack.address, api_key=stack.keys.api_key, kessai=_this_command()
+                address=stack.address, api_key=stack.keys.api_key, kessai=this_command()
             )
-            data().print(f"A first payment, in another terminal:\n{welcome}", markup=False)
+            lines(f"A first payment, in another terminal:\n{welcome}")
         say("press Ctrl-C to stop")
         ended = stack.wait()
         failure = stack.failure_of(ended)
@@ -113,10 +134,17 @@ def _run(stack: Stack, output: Format) -> None:
     say("stopped")
 
 
-def _this_command() -> str:
-    """How a shell in this folder finds `kessai`: by its name, or by its path in a .venv."""
-    beside = Path(sys.executable).with_name("kessai")
-    return "kessai" if shutil.which("kessai") else os.path.relpath(beside)
+def _addresses(participants: list[str] | None) -> Mapping[str, str]:
+    """The participants that run already. Raises BadParameter."""
+    from coordinator.config import check_address  # noqa: PLC0415 - slow
+
+    named = parse_pairs("--participant", participants) or {}
+    for name, address in named.items():
+        try:
+            check_address(address)
+        except ValueError as error:
+            raise typer.BadParameter(f"{name} {error}", param_hint="--participant") from None
+    return named
 
 
 def _record(stack: Stack) -> dict[str, Any]:
@@ -134,15 +162,13 @@ def _record(stack: Stack) -> dict[str, Any]:
     }
 
 
-def _addresses(stack: Stack) -> Table:
-    made = table("process", "address", "pid", "log", right=("pid",))
-    for name, child in reversed(stack.children.items()):
-        made.add_row(name, stack.addresses[name], str(child.pid), str(child.log))
-    made.add_row("nats", stack.nats.url, str(stack.nats.pid), str(stack.log("nats")))
-    made.add_row(
-        "postgres",
-        stack.database_urls["kessai"],
-        str(stack.postgres.pid),
-        str(stack.log("postgres")),
-    )
-    return made
+def _processes(stack: Stack) -> str:
+    """A line for each process, then one for each log: whole, however narrow the terminal is."""
+    rows = [
+        *((name, child.pid, stack.addresses[name]) for name, child in stack.children.items()),
+        ("nats", stack.nats.pid, stack.nats.url),
+        ("postgres", stack.postgres.pid, stack.database_urls["kessai"]),
+    ]
+    told = [f"{name:<12} pid {pid:<8} {address}" for name, pid, address in rows]
+    logs = [f"  {stack.log(name)}" for name, _, _ in rows]
+    return "\n".join([*told, "logs:", *logs, ""])

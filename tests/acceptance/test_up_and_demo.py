@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -138,17 +144,122 @@ def test_ctrl_c_after_a_payment_leaves_nothing_behind(up: Callable[..., Up]) -> 
     assert not Path(running.record["folder"]).exists()
 
 
-def test_every_reference_participant_keeps_the_rules(up: Callable[..., Up]) -> None:
+def test_every_reference_participant_keeps_the_rules_and_most_can_be_checked(
+    up: Callable[..., Up],
+) -> None:
     running = up("--fresh")
+    unchecked: dict[str, set[str]] = {}
     for name in ("points", "card", "merchant"):
         address = running.record["processes"][name]["address"]
         checked = running.run("participant", "check", address, "--output", "json")
         assert checked.returncode == 0, checked.stderr
-        assert {item["verdict"] for item in json.loads(checked.stdout)} >= {"kept"}
+        results = json.loads(checked.stdout)
+        assert {item["verdict"] for item in results} == {"kept", "not checkable"}
+        unchecked[name] = {
+            item["seen"]
+            for item in results
+            if item["verdict"] == "not checkable" and "from outside" not in item["seen"]
+        }
+    assert unchecked["points"] == unchecked["card"] == set()
+    # A merchant's balance never runs out.
+    assert unchecked["merchant"] == {"the account does not have exactly twice the amount"}
     running.process.terminate()
     status, said = running.end()
     assert status == 0, said
     assert_all_end(running.pids)
+
+
+def in_a_terminal(*command: str, until: bytes, columns: int = 80) -> tuple[Any, str]:
+    """The command in a terminal of that width, and what it showed up to `until`."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command, env=config.child_environment(TERM="xterm"),
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while until not in shown and select.select([ours], [], [], LIMIT_S)[0]:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:  # it ended
+            break
+    process.ours = ours  # type: ignore[attr-defined] # closed when the process is
+    return process, re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+
+
+def test_what_up_prints_can_be_pasted_from_a_terminal_of_80_columns() -> None:
+    process, shown = in_a_terminal(*KESSAI, "up", "--fresh", "--port", "0", until=b"press Ctrl-C")
+    try:
+        assert "press Ctrl-C" in shown, shown
+        commands = shown[shown.index("export ") : shown.index("press Ctrl-C")]
+        assert [line.split("=")[0] for line in commands.splitlines()[:2]] == [
+            "export KESSAI_ADDRESS", "export KESSAI_API_KEY",
+        ]  # fmt: skip
+        pasted = subprocess.run(
+            ["sh", "-c", commands],
+            env=config.child_environment(),
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+        assert pasted.returncode == 0, pasted.stderr
+        assert "PAID" in pasted.stdout
+        logs = [line.strip() for line in shown.splitlines() if line.startswith("  /")]
+        assert len(logs) == 6
+        assert all(Path(log).exists() for log in logs)
+    finally:
+        process.terminate()
+        while True:  # what it still says must be read, or it waits
+            try:
+                if not os.read(process.ours, 4096):
+                    break
+            except OSError:
+                break
+        process.wait(LIMIT_S)
+        os.close(process.ours)
+
+
+GIFT_CARD = """
+import phases.flows, phases.registry
+from coordinator.domain.flow import FlowRow
+from coordinator.domain.phase import Phase, Role
+gift_card = Phase("gift_card", title="Gift card", role=Role.TAKES, participant="gift_card")
+phases.registry.PHASES = {**phases.registry.PHASES, "gift_card": gift_card}
+stages = (("merchant_credit",), ("gift_card",))
+row = FlowRow("gift_only", try_stages=stages, announce="notify")
+phases.flows.FLOW_ROWS = (*phases.flows.FLOW_ROWS, row)
+"""
+
+
+def test_a_phase_with_a_participant_of_its_own_is_served_once_its_address_is_given(
+    up: Callable[..., Up], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sitecustomize.py").write_text(GIFT_CARD)  # as if it were in phases/
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    gift: tuple[str, ...] = (
+        "payments",
+        "create",
+        "--flow",
+        "gift_only",
+        "--amount",
+        "100",
+        "--currency",
+        "JPY",
+    )
+    gift += ("--tender", "gift_card:alice:100", "--merchant", "shop-1", "--output", "json")
+    first = up("--fresh")
+    assert first.run(*PAYMENT).returncode == 0
+    assert first.run(*gift).returncode == 2
+    # Any participant will do: the wallets of the running one take gift cards as well.
+    address = first.record["processes"]["points"]["address"]
+    second = up("--fresh", "--participant", f"gift_card={address}")
+    paid = second.run(*gift)
+    assert paid.returncode == 0, paid.stderr
+    assert json.loads(paid.stdout)["state"] == "PAYMENT_STATE_PAID"
+    for running in (second, first):
+        running.process.send_signal(signal.SIGINT)
+        status, said = running.end()
+        assert status == 0, said
+        assert ("flow gift_only is not served" in said) is (running is first)
 
 
 def test_data_and_keys_are_kept_and_a_folder_has_one_user(
@@ -190,19 +301,26 @@ def test_when_a_process_dies_up_says_which_and_stops_the_others(
     assert_all_end(running.pids)
 
 
-def test_when_up_is_killed_its_processes_stop_by_themselves(
+def test_when_up_is_killed_all_of_it_stops_and_the_next_one_leaves_nothing_either(
     up: Callable[..., Up], folder: Path
 ) -> None:
-    running = up("--data-dir", str(folder))
-    running.process.kill()
-    running.end()
-    ours = {name: pid for name, pid in running.pids.items() if name not in {"nats", "postgres"}}
-    try:
-        assert_all_end(ours, limit_s=20)
-    finally:
-        os.kill(running.pids["nats"], signal.SIGTERM)
-        os.kill(running.pids["postgres"], signal.SIGINT)
-    assert_all_end(running.pids)
+    killed = up("--data-dir", str(folder))
+    killed.process.kill()
+    killed.end()
+    again = up("--data-dir", str(folder))
+    assert not alive(killed.pids["nats"])
+    assert again.run(*PAYMENT).returncode == 0
+    again.process.send_signal(signal.SIGINT)
+    assert again.end()[0] == 0
+    assert_all_end(killed.pids, limit_s=20)
+    assert_all_end(again.pids)
+
+
+def test_a_killed_up_leaves_nothing_running(up: Callable[..., Up], folder: Path) -> None:
+    killed = up("--data-dir", str(folder))
+    killed.process.kill()
+    killed.end()
+    assert_all_end(killed.pids, limit_s=30)
 
 
 def test_the_demo_tells_its_story_and_the_money_balances() -> None:

@@ -13,9 +13,13 @@ import grpc
 import pytest
 
 from adapters.embedded.postgres import EmbeddedPostgres
+from participants import world
 from participants.conformance import RULES, CheckOptions, Report, Verdict, check
+from participants.conformance_probe import Probe
 from participants.conformance_steps import Rule
+from participants.database import make_engine
 from participants.serve import ServeOptions, running
+from participants.totals import ledger_breaks, ledger_totals
 from tests.support.participant_breakage import BREAKAGES, Breakage, broken_points
 
 NewDatabase = Callable[[], str]
@@ -56,12 +60,35 @@ def test_the_points_service_keeps_every_rule(database: str) -> None:
 
 
 def test_the_card_service_keeps_every_rule(new_database: NewDatabase) -> None:
-    options = CheckOptions(account="tok_ok-1", refused_account="tok_declined")
+    options = CheckOptions(
+        account="tok_ok-1", refused_account="tok_declined", scarce_account="tok_limit_200-1"
+    )
     with running("card", database_url=new_database(), options=QUICK) as address:
         report = check(address, options)
     assert report.ok, _verdicts(report)
     unchecked = {r.rule for r in report.results if r.verdict is Verdict.NOT_CHECKABLE}
-    assert unchecked == {"1i", "1j", "3d", "7"}, _verdicts(report)
+    assert unchecked == {"7"}, _verdicts(report)
+
+
+def test_a_card_with_a_limit_gives_no_more_than_that_held_and_captured(
+    new_database: NewDatabase,
+) -> None:
+    url, options = new_database(), CheckOptions(account="tok_limit_200-1")
+    kept, undone, over, later = (world.new_transaction_id() for _ in range(4))
+    with running("card", database_url=url) as address, grpc.insecure_channel(address) as channel:
+        probe = Probe(channel, options)
+        assert probe.try_(kept).text == "HELD"
+        assert probe.try_(undone).text == "HELD"
+        assert probe.confirm(kept).text == "CONFIRMED"
+        assert probe.try_(over).text == "REFUSED (CARD_LIMIT_EXCEEDED)"
+        assert probe.cancel(undone).text == "CANCELLED"
+        assert probe.try_(later).text == "HELD"
+        assert probe.try_(over, account="tok_limit_200-2").code is grpc.StatusCode.ALREADY_EXISTS
+    engine = make_engine(url)
+    totals = ledger_totals(engine)
+    assert (totals.postings_minor, totals.open_holds_minor, totals.confirmed_minor) == (0, 100, 100)
+    assert ledger_breaks(engine) == []
+    engine.dispose()
 
 
 def test_the_merchant_service_keeps_every_rule(new_database: NewDatabase) -> None:
@@ -126,3 +153,11 @@ def test_a_pending_account_leaves_rules_unchecked_and_none_broken(
     assert verdicts["0"] is Verdict.NOT_CHECKABLE
     assert verdicts["1a"] is Verdict.NOT_CHECKABLE
     assert verdicts["2a"] is Verdict.KEPT
+    assert Verdict.BROKEN not in verdicts.values(), _verdicts(report)
+
+
+def test_an_account_that_is_refused_breaks_the_rule_about_it_alone(database: str) -> None:
+    with running("points", database_url=database) as address:
+        report = check(address, CheckOptions(account="nobody-at-all"))
+    broken = {result.rule for result in report.results if result.verdict is Verdict.BROKEN}
+    assert broken == {"0"}, _verdicts(report)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from adapters.postgres.group_writer import ATTEMPTS
 from adapters.postgres.trouble import ConnectionLost, TransientConflict
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.transaction import Draft
@@ -139,5 +140,26 @@ def test_a_lost_answer_and_then_a_data_error_beside_it_still_settle_each_write(
             changes = [creation() for _ in range(4)]
             results = await asyncio.gather(*(store.commit(change) for change in changes))
             assert all(isinstance(result, Committed) for result in results)
+
+    asyncio.run(scenario())
+
+
+def test_closing_does_not_try_a_whole_queue_on_a_database_that_is_away(stores: Stores) -> None:
+    tried: list[str] = []
+
+    def away(point: str) -> None:
+        tried.append(point)
+        raise ConnectionLost
+
+    async def scenario() -> None:
+        store = stores.make(batch_limit=1, queue_limit=200, faults=away)
+        await store.start()
+        writes = [asyncio.ensure_future(store.commit(creation())) for _ in range(90)]
+        await asyncio.wait(writes, timeout=0)
+        await store.close()
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        assert all(isinstance(result, StoreUnavailable) for result in results)
+        assert len(tried) <= 2 * ATTEMPTS, "the group under way and at most the next"
+        assert store.queued == 0
 
     asyncio.run(scenario())

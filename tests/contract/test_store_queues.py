@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 from coordinator.domain.transaction import Draft, OutboxEvent
@@ -166,5 +167,28 @@ def test_two_claimers_never_get_the_same_event(stores: Stores) -> None:
             while page := await one.claim_events(4, 30.0):
                 ids += [event.id for event in page]
             assert len(ids) == len(set(ids)) == 30
+
+    asyncio.run(scenario())
+
+
+def test_reading_keeps_neither_recovery_nor_the_relay_waiting(stores: Stores) -> None:
+    async def scenario() -> None:
+        async with stores.open() as store:
+            await committed(store, commit_of(until(await committed(store, creation()), "PAID")))
+            due = await committed(store, creation())
+            done = threading.Event()
+            try:
+                for _ in range(8):
+                    store._readers.submit(done.wait)
+                read = asyncio.ensure_future(store.get(due.id))
+                async with asyncio.timeout(5):
+                    assert [each.id for each in await store.claim_due(5)] == [due.id]
+                    events = await store.claim_events(5, 30.0)
+                    assert len(events) == 1
+                    await store.mark_published(events)
+                assert not read.done()
+            finally:
+                done.set()
+            assert await read is not None
 
     asyncio.run(scenario())

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +16,7 @@ from pathlib import Path
 import nats
 import pytest
 
+from adapters.embedded import guard
 from adapters.embedded import nats as embedded
 from adapters.embedded.nats import EmbeddedNats
 from adapters.nats import NatsPublisher, StreamSettings
@@ -257,6 +260,56 @@ def test_a_server_that_cannot_start_says_where_to_look(
     taken = int(server.url.rpartition(":")[2])
     with pytest.raises(ConfigurationError, match=r"nats\.log"):
         EmbeddedNats(tmp_path / "second", port=taken).start()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from adapters.embedded.nats import EmbeddedNats
+server = EmbeddedNats(Path(sys.argv[1]))
+server.start()
+print(server.pid, server._guard._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def killed_owner(folder: Path, *, and_guard: bool) -> int:
+    """The ID of a server whose owner was killed, with its guard or without."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    pid, guard = map(int, owner.stdout.readline().split())
+    if and_guard:
+        os.kill(guard, signal.SIGKILL)
+    owner.kill()
+    owner.communicate()
+    return pid
+
+
+@pytest.mark.parametrize("and_guard", [False, True])
+def test_a_server_whose_owner_was_killed_is_gone_before_the_next_one_uses_its_data(
+    tmp_path: Path, and_guard: bool
+) -> None:
+    left = killed_owner(tmp_path / "nats", and_guard=and_guard)
+    with EmbeddedNats(tmp_path / "nats") as server:
+        assert server.pid != left
+        assert not guard.runs(left)
+        assert [path.stem for path in (tmp_path / "nats").glob("*.ports")] == [
+            f"nats-server_{server.pid}"
+        ]
+
+
+def test_a_foreign_process_in_a_stale_file_of_ports_is_left_alone(tmp_path: Path) -> None:
+    foreign = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        stale = tmp_path / f"nats-server_{foreign.pid}.ports"
+        stale.touch()
+        with EmbeddedNats(tmp_path):
+            assert foreign.poll() is None
+            assert not stale.exists()
+    finally:
+        foreign.communicate(b"\n")
 
 
 def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,20 @@ def test_a_database_that_says_no_for_now_is_unavailable_and_wrote_nothing(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("sqlstate", ["55P03", "57014"])
+def test_a_group_that_waited_for_a_lock_or_too_long_is_repeated_in_halves(
+    stores: PostgresStores, sqlstate: str
+) -> None:
+    async def scenario() -> None:
+        async with stores.open() as store:
+            raised = _raise_once(stores.engine_of(store), sqlstate, 2)
+            results = await asyncio.gather(*(store.commit(creation()) for _ in range(8)))
+            assert len(raised) == 2
+            assert all(isinstance(result, Committed) for result in results)
+
+    asyncio.run(scenario())
+
+
 def test_a_broken_schema_is_our_bug_and_the_writer_lives_on(stores: PostgresStores) -> None:
     async def scenario() -> None:
         async with stores.open() as store:
@@ -240,6 +254,29 @@ def test_a_store_does_not_start_on_a_schema_of_another_version(new_database: New
     for ask in (migrate, current_revision):
         with pytest.raises(StoreUnavailable):
             ask(_elsewhere(url))
+
+
+def test_a_database_that_is_not_reached_is_named_for_the_logs_without_its_password(
+    stores: PostgresStores,
+) -> None:
+    async def start(url: str) -> StoreUnavailable:
+        store = PostgresStore(url, owner="one", sealer=Sealer(KEY))
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.start()
+        with pytest.raises(StoreUnavailable) as written:
+            await store.commit(creation())
+        await store.close()
+        assert written.value.detail == caught.value.detail
+        return caught.value
+
+    error = asyncio.run(start("postgresql://shop:hunter2@127.0.0.1:1/kessai"))
+    assert "Connection refused" in error.detail
+    assert "(host 127.0.0.1, database kessai)" in error.detail
+    for secret in ("hunter2", "127.0.0.1", "kessai"):
+        assert secret not in str(error)
+    assert "hunter2" not in error.detail
+    error = asyncio.run(start(_elsewhere(stores.url)))
+    assert 'database "not_there" does not exist' in error.detail
 
 
 _SHAPE = """

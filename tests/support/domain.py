@@ -21,7 +21,11 @@ FLOWS = bind_flows(FLOW_ROWS, PHASES)
 BOTH = FLOWS["points_and_card"]
 POINTS = FLOWS["points_only"]
 CARD = FLOWS["card_only"]
-SOURCES = {"points_reserve": "wallet-1", "card_charge": "tok_very_secret"}
+SOURCES = {
+    phase.name: "tok_very_secret" if phase.secret_source else "wallet-1"
+    for phase in PHASES.values()
+    if phase.role is Role.TAKES
+}
 
 _CALLED_AS = {
     State.CREATED: StepStatus.UNTRIED,

@@ -48,6 +48,10 @@ class Stores(ABC):
         """A connection past every store."""
 
     @abstractmethod
+    def execute_unchecked(self, sql: str) -> None:
+        """Runs a statement as if the schema had no CHECKs, as that of another version may not."""
+
+    @abstractmethod
     def engine_of(self, store: SqlStore) -> sa.Engine:
         """What a store writes with."""
 
@@ -122,6 +126,16 @@ class PostgresStores(Stores):
     def connect(self) -> AbstractContextManager[sa.Connection]:
         return self._engine.connect()
 
+    def execute_unchecked(self, sql: str) -> None:
+        with self.connect() as connection, connection.begin():
+            found = connection.exec_driver_sql(
+                "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+                " WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+            )
+            for table, name in found.all():
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+            connection.exec_driver_sql(sql)
+
     def engine_of(self, store: SqlStore) -> sa.Engine:
         assert isinstance(store, PostgresStore)
         return store._engine
@@ -150,6 +164,14 @@ class SqliteStores(Stores):
 
     def connect(self) -> AbstractContextManager[sa.Connection]:
         return self.database.connect()
+
+    def execute_unchecked(self, sql: str) -> None:
+        with self.connect() as connection:
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+            connection.exec_driver_sql(sql)
+            connection.commit()
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+            connection.commit()
 
     def engine_of(self, store: SqlStore) -> sa.Engine:
         assert isinstance(store, SqliteStore)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from kessai.payments.v1 import payments_pb2 as pb
+from rich.console import Console
 
 from coordinator.cli import demo, story
 from coordinator.cli.failures import Failure
 from coordinator.cli.ledgers import Books, imbalances
+from coordinator.cli.show import payments_view
 from participants.totals import LedgerTotals
 
 
@@ -64,6 +68,28 @@ def test_a_chapter_that_fails_is_a_problem_and_the_others_are_told(capsys: Any) 
     problems = demo._tell(object(), chapters)  # type: ignore[arg-type] # no chapter looks at it
     assert problems == ["refused: the server said no", "untold: it went another way"]
     assert "3. fine\n   As told." in capsys.readouterr().out
+
+
+def test_a_long_line_is_broken_between_words_and_keeps_its_indent() -> None:
+    told = "   FAILED, and then TRY_DEADLINE_EXCEEDED was its code"
+    parts = demo._folded(told, 24).split("\n")
+    assert parts == ["   FAILED, and then", "   TRY_DEADLINE_EXCEEDED", "   was its code"]
+    assert demo._folded("", 24) == ""
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_list_of_payments_never_breaks_a_code(width: int) -> None:
+    made = pb.Payment(
+        payment_id="019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11",
+        state=pb.PAYMENT_STATE_FAILED,
+        amount=pb.Money(currency_code="JPY", minor_units=1000),
+        failure=pb.Failure(code="TRY_DEADLINE_EXCEEDED"),
+    )
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(payments_view([made], width))
+    shown = console.export_text()
+    assert "TRY_DEADLINE_EXCEEDED" in shown
+    assert made.payment_id in shown
 
 
 def test_expect_raises_with_what_was_seen_instead() -> None:

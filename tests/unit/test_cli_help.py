@@ -42,6 +42,8 @@ def test_help_has_examples_and_exit_codes(path: tuple[str, ...]) -> None:
     assert "Examples:\n   kessai" in "\n".join(line.rstrip() for line in result.output.splitlines())
     assert "Exit codes:" in result.output
     assert "2  usage or bad input" in result.output
+    ends_by_ctrl_c = path in {("up",), ("serve",), ("participant", "serve")}
+    assert ("130  interrupted by Ctrl-C" in result.output) is not ends_by_ctrl_c
 
 
 def test_help_needs_no_heavy_module() -> None:
@@ -77,5 +79,26 @@ def test_the_module_is_the_same_command() -> None:
 def test_every_setting_has_a_flag_except_the_secret_keys() -> None:
     serve = get_command(app).commands["serve"]  # type: ignore[attr-defined] # it is a group
     flags = {parameter.name for parameter in serve.params} - {"help", "lifeline"}
-    renamed = {"participant": "participants", "caller": "callers"}
+    renamed = {"participant": "participants", "caller": "callers", "flow": "flows"}
     assert {renamed.get(name, name) for name in flags} == set(Settings.model_fields) - {"seal_keys"}
+
+
+def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
+    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined] # it is a group
+    flags = {parameter.name: parameter for parameter in serve.params}
+    renamed = {"participants": "participant", "callers": "caller", "flows": "flow"}
+    for name, field in Settings.model_fields.items():
+        if name == "seal_keys":
+            continue
+        flag = flags[renamed.get(name, name)]
+        if field.is_required():
+            assert "Required." in flag.help
+        elif name == "reflection":
+            assert flag.show_default == "no-reflection"
+        elif field.default not in ("", ()):
+            assert flag.show_default in {str(field.default), str(field.default).removesuffix(".0")}
+
+
+def test_every_argument_has_a_description() -> None:
+    check = get_command(app).commands["participant"].commands["check"]  # type: ignore[attr-defined] # a group
+    assert all(parameter.help for parameter in check.params)

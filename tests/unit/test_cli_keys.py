@@ -38,6 +38,14 @@ def test_keygen_prints_environment_lines_the_settings_accept() -> None:
     assert len(settings.seal_keys) == 1
 
 
+@pytest.mark.parametrize("name", ["bad name!", "", "a" * 65, "shop\n"])
+def test_a_caller_that_the_server_would_refuse_gets_no_keys(name: str) -> None:
+    result = CliRunner().invoke(app, ["keygen", "--caller", name])
+    assert result.exit_code == 2
+    assert "--caller" in result.stderr
+    assert result.stdout == ""
+
+
 def test_keygen_as_json() -> None:
     result = CliRunner().invoke(app, ["keygen", "--output", "json"])
     keys = json.loads(result.stdout)

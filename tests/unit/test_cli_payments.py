@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
 from typer.testing import CliRunner, Result
 
+from coordinator.cli.client import Client
 from coordinator.cli.main import app
 
 PAYMENT_ID = "019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11"
@@ -130,12 +132,12 @@ def test_a_fresh_key_is_told_on_stderr_so_that_the_call_can_be_repeated(
     fake: Fake, kessai: Callable[..., Result]
 ) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=payment())
-    first, second = kessai(*CREATE, "-o", "json"), kessai(*CREATE, "-o", "json")
+    first, second = kessai(*CREATE), kessai(*CREATE)
     keys = [request.idempotency_key for request in fake.asked]
     assert len(set(keys)) == 2
     for result, key in zip((first, second), keys, strict=True):
-        assert key in result.stderr
-        assert json.loads(result.stdout)["payment_id"] == PAYMENT_ID
+        assert f"--key {key}" in result.stderr
+        assert PAYMENT_ID in result.stdout
 
 
 def test_a_failed_payment_shows_its_reason_and_exits_1(
@@ -157,6 +159,56 @@ def test_a_payment_that_is_not_settled_yet_exits_5_and_says_how_to_follow_it(
     assert f"kessai payments watch {PAYMENT_ID}" in result.stderr
 
 
+def test_an_empty_key_is_refused_and_never_replaced(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    result = kessai(*CREATE, "--key", "")
+    assert result.exit_code == 2
+    assert "--key" in result.stderr
+    assert not fake.asked
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_a_programs_error_is_one_json_object_that_has_the_key_to_repeat_the_call_with(
+    fake: Fake, kessai: Callable[..., Result], form: str
+) -> None:
+    fake.error = (grpc.StatusCode.DEADLINE_EXCEEDED, "", [])
+    result = kessai(*CREATE, "-o", form)
+    assert result.exit_code == 3
+    assert json.loads(result.stderr)["key"] == fake.asked[0].idempotency_key
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_watch_whose_time_is_over_says_how_the_payment_stands(
+    fake: Fake, kessai: Callable[..., Result]
+) -> None:
+    class Ends(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            yield from super().__iter__()
+            threading.Event().wait(5)  # longer than the call's deadline
+
+    fake.answer = Ends([pb.WatchPaymentResponse(payment=payment("CREATED"))])
+    result = kessai("payments", "watch", PAYMENT_ID, "--timeout", "0.5")
+    assert result.exit_code == 5
+    assert "still CREATED" in result.stderr
+    assert f"kessai payments watch {PAYMENT_ID}" in result.stderr
+
+
+def test_ctrl_c_exits_130(kessai: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_client: Client, _payment_id: str) -> pb.Payment:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "get", interrupted)
+    assert kessai("payments", "get", PAYMENT_ID).exit_code == 130
+
+
+def test_times_are_shown_in_utc(fake: Fake, kessai: Callable[..., Result]) -> None:
+    fake.answer = pb.GetPaymentResponse(
+        payment=payment(create_time=datetime(2026, 11, 21, 10, tzinfo=UTC))
+    )
+    assert "2026-11-21 10:00:00.000 UTC" in kessai("payments", "get", PAYMENT_ID).stdout
+
+
 def test_a_replay_is_told(fake: Fake, kessai: Callable[..., Result]) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=payment(), replayed=True)
     result = kessai(*CREATE, "--key", "k", "-o", "jsonl")
@@ -174,6 +226,7 @@ def test_a_tender_that_cannot_be_read_is_refused_without_repeating_it(
     result = kessai(*CREATE, "--tender", tender)
     assert result.exit_code == 2
     assert "METHOD:SOURCE:AMOUNT" in result.stderr
+    assert "--tender" in result.stderr
     assert "4111" not in result.output
     assert not fake.asked
 
@@ -200,7 +253,7 @@ def test_field_violations_are_shown_field_by_field(
     bad = BadRequest(field_violations=violations)
     refuse(fake, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", bad)
     result = kessai(*CREATE, "--key", "k")
-    assert result.exit_code == 4
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert "INVALID_REQUEST" in result.stderr
     assert "tenders[0].amount.minor_units: must be above 0 (RANGE)" in result.stderr
@@ -209,7 +262,8 @@ def test_field_violations_are_shown_field_by_field(
     as_json = kessai(*CREATE, "--key", "k", "-o", "json")
     error = json.loads(as_json.stderr)
     assert error["error"] == "INVALID_REQUEST"
-    assert error["exit_code"] == as_json.exit_code == 4
+    assert error["exit_code"] == as_json.exit_code == 2
+    assert error["key"] == "k"
     assert error["fields"][1] == {
         "field": "flow", "code": "UNKNOWN_FLOW", "message": "is not known",
     }  # fmt: skip
@@ -287,8 +341,10 @@ def test_list_sends_its_filters(fake: Fake, kessai: Callable[..., Result]) -> No
 def test_list_refuses_times_states_and_limits_it_cannot_read(
     kessai: Callable[..., Result],
 ) -> None:
-    for option in (("--from", "yesterday"), ("--state", "LOST"), ("--limit", "0")):
-        assert kessai("payments", "list", *option).exit_code == 2
+    for option in (("--from", "yesterday"), ("--to", "x"), ("--state", "LOST"), ("--limit", "0")):
+        result = kessai("payments", "list", *option)
+        assert result.exit_code == 2
+        assert option[0] in result.stderr
 
 
 def test_watch_prints_every_change_and_ends_by_the_last_one(
@@ -298,8 +354,8 @@ def test_watch_prints_every_change_and_ends_by_the_last_one(
     fake.answer = [pb.WatchPaymentResponse(payment=item) for item in changes]
     lines = kessai("payments", "watch", PAYMENT_ID)
     assert lines.exit_code == 1
-    assert [line.split()[2] for line in lines.stdout.splitlines()] == [
-        "CREATED", "CAPTURING", "FAILED",
+    assert [line.split()[2:4] for line in lines.stdout.splitlines()] == [
+        ["UTC", "CREATED"], ["UTC", "CAPTURING"], ["UTC", "FAILED"],
     ]  # fmt: skip
     stream = kessai("payments", "watch", PAYMENT_ID, "-o", "jsonl")
     assert len([json.loads(line) for line in stream.stdout.splitlines()]) == 3

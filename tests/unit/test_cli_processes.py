@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from typer.testing import CliRunner
 
 from coordinator import config
 from coordinator.cli import folders
 from coordinator.cli.child import Child, ChildEvent, Ended, tail
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.interruption import Interrupted, Interruption
+from coordinator.cli.invocation import this_command
+from coordinator.cli.main import app
+from coordinator.cli.ports import refuse_taken
 from coordinator.cli.ready import announce, announced
-from coordinator.cli.stack import Plan, Stack
+from coordinator.cli.stack import PARTICIPANTS, Plan, Stack, lacking
+from coordinator.domain.flow import FlowRow
+from coordinator.domain.phase import Phase, Role
+from phases.flows import FLOW_ROWS
+from phases.registry import PHASES
 
 LIMIT_S = 60
 
@@ -139,6 +148,62 @@ def test_on_the_way_out_signals_change_nothing_and_then_the_old_handlers_are_bac
         with interruption.shielded():
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_flows_whose_participants_are_not_there_are_not_served() -> None:
+    gift_card = Phase("gift_card", title="Gift card", role=Role.TAKES, participant="gift_card")
+    row = FlowRow("gift_only", try_stages=(("merchant_credit",), ("gift_card",)), announce="notify")
+    rows, phases = (*FLOW_ROWS, row), {**PHASES, "gift_card": gift_card}
+    assert lacking(PARTICIPANTS, rows, phases) == {"gift_only": ["gift_card"]}
+    assert lacking((*PARTICIPANTS, "gift_card"), rows, phases) == {}
+    assert lacking(("points", "merchant"), FLOW_ROWS, PHASES) == {
+        "points_and_card": ["card"],
+        "card_only": ["card"],
+    }
+
+
+@pytest.mark.parametrize("given", ["gift_card", "gift_card=nowhere", "=127.0.0.1:1"])
+def test_a_participant_that_cannot_be_called_is_refused_before_anything_starts(given: str) -> None:
+    result = CliRunner().invoke(app, ["up", "--fresh", "--participant", given])
+    assert result.exit_code == 2
+    assert "--participant" in result.stderr
+    assert "starting" not in result.stderr
+
+
+def test_a_port_that_is_taken_is_told_with_the_option_that_changes_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["up", "--fresh", "--port", str(port)])
+        with pytest.raises(Failure, match="is in use"):
+            refuse_taken(f"localhost:{port}", "--listen")
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port} is in use" in result.stderr
+    assert "--port" in result.stderr
+    for free in ("127.0.0.1:0", "[::1]:0", "no.such.host.invalid:1", "127.0.0.1:99999"):
+        refuse_taken(free, "--listen")
+
+
+def test_a_folder_that_cannot_be_used_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    stack = Stack(Plan(tmp_path))
+    with pytest.raises(Failure, match="cannot be started"):
+        stack.start()
+    stack.stop()
+
+
+def test_a_hint_names_the_command_as_this_shell_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/kessai")
+    assert this_command() == "kessai"
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "kessai").touch()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "a b" / "python"))
+    monkeypatch.chdir(tmp_path)
+    assert this_command() == "'a b/kessai'"
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert this_command() == "/nowhere/python -m coordinator.cli"
 
 
 @pytest.mark.parametrize("command", ["up", "demo"])

@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KESSAI_CONFIG", "KESSAI_LISTEN", "KESSAI_PARTICIPANTS"):
+    for name in ("KESSAI_CONFIG", "KESSAI_LISTEN", "KESSAI_PARTICIPANTS", "KESSAI_FLOWS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -89,6 +89,22 @@ def test_a_file_that_cannot_be_read_is_said(
     monkeypatch.setenv("KESSAI_CONFIG", str(file))
     with pytest.raises(ConfigurationError):
         load(**GOOD)
+
+
+@pytest.mark.parametrize("name", ["missing.toml", ""])
+def test_a_file_that_is_not_there_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name  # without a name: the folder itself
+    monkeypatch.setenv("KESSAI_CONFIG", str(path))
+    with pytest.raises(ConfigurationError, match=f"KESSAI_CONFIG: {path}"):
+        load(**GOOD)
+
+
+def test_flows_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(**GOOD).flows == ()
+    monkeypatch.setenv("KESSAI_FLOWS", '["points_only"]')
+    assert load(**GOOD).flows == ("points_only",)
 
 
 def test_a_flow_whose_participant_has_no_address_is_refused_at_start() -> None:

@@ -32,6 +32,17 @@ def test_an_unknown_currency_is_refused(currency: str) -> None:
         Money(1, currency)
 
 
+@pytest.mark.parametrize(("minor", "currency"), [(5, "HRK"), (MAX_MINOR + 1, "JPY")])
+def test_stored_money_is_not_judged_by_todays_rules(minor: int, currency: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Money(minor, currency)
+    assert (Money.stored(minor, currency).minor, Money.stored(minor, currency).currency) == (
+        minor,
+        currency,
+    )
+    assert Money.stored(5, "JPY") == Money(5, "JPY")
+
+
 def test_money_is_a_value() -> None:
     assert Money(1, "JPY") == Money(1, "JPY")
     assert Money(1, "JPY") != Money(1, "USD")

@@ -7,7 +7,7 @@ from kessai.participant.v1 import participant_pb2 as pb
 
 from participants import world
 from participants.business import HoldRequest
-from participants.card_tokens import CardToken, read_token
+from participants.card_tokens import CardToken, limit_minor, read_token
 from participants.database import normalise_url
 from participants.errors import FenceError, InvalidPageToken
 from participants.listing import list_page
@@ -35,6 +35,16 @@ def test_a_token_may_have_a_suffix(token: CardToken) -> None:
     assert read_token(token) is token
     assert read_token(f"{token}-123") is token
     assert read_token(f"{token}x") is None
+
+
+def test_a_limit_stands_in_the_token() -> None:
+    assert read_token("tok_limit_500-1") is CardToken.LIMIT
+    assert (limit_minor("tok_limit_500-1"), limit_minor("tok_limit-7")) == (500, 200)
+
+
+@pytest.mark.parametrize("account", ["tok_limit_", "tok_limit_0", "tok_limit_-1", "tok_limit_x"])
+def test_a_limit_that_is_no_amount_makes_an_unknown_card(account: str) -> None:
+    assert read_token(account) is None
 
 
 @pytest.mark.parametrize(
