@@ -37,6 +37,8 @@ from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.postgres.migrate import migrate
 
 KEY = "bench-key"
+SLOW_S = 6.0
+"""So slow that every payment of the memory run is under way at once, in seconds."""
 PGBENCH_TABLES = """
 CREATE TABLE bench_tx (id uuid PRIMARY KEY, state text, version int, body text);
 CREATE TABLE bench_journal (id uuid, seq int, line text, PRIMARY KEY (id, seq));
@@ -125,7 +127,7 @@ class Bench:
             address = _line(process)
             load(address, 64, 0.1, wait=False)
             before = usage(process)
-            client = _start_load(address, in_flight, 6.0, 60.0)
+            client = _start_load(address, in_flight, 2 * delay_s, 120.0)
             peak = before
             while client.poll() is None:
                 now = usage(process)
@@ -205,8 +207,9 @@ def load(address: str, in_flight: int, seconds: float, *, wait: bool = True) -> 
     return result
 
 
-def _middle(values: list[float]) -> str:
-    return f"{statistics.median(values):,.1f} ({min(values):,.1f}–{max(values):,.1f})"
+def _middle(values: list[float], digits: int = 1) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
 def main() -> None:
@@ -217,7 +220,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, nargs="*", default=[1, 64, 512])
     parser.add_argument("--memory", type=int, default=5000, help="payments in flight for memory")
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=max(Console().width, 130))  # a narrower table would cut the figures
     folder = Path(tempfile.mkdtemp(prefix="kessai-bench-", dir="/tmp"))
     try:
         with EmbeddedPostgres(folder / "postgres") as postgres:
@@ -243,7 +246,7 @@ def _measure(bench: Bench, options: argparse.Namespace, console: Console) -> Non
         table.add_row(
             str(number),
             _middle([run.rate for run in found]),
-            _middle(ratios).replace(".0", ""),
+            _middle(ratios, 2),
             _middle([run.p50_ms for run in found]),
             _middle([run.p99_ms for run in found]),
             _middle([run.cpu_ms for run in found]),
@@ -251,9 +254,9 @@ def _measure(bench: Bench, options: argparse.Namespace, console: Console) -> Non
         )
     console.print(table)
     console.print(f"pgbench, three commits, 32 clients: {_middle(yardstick)} payments/s")
-    each, in_flight, threads = bench.memory(options.memory, delay_s=2.0)
+    each, in_flight, threads = bench.memory(options.memory, delay_s=SLOW_S)
     console.print(
-        f"participants at 2 s: {in_flight:,} payments in flight, "
+        f"participants at {SLOW_S:g} s: {in_flight:,} payments in flight, "
         f"{each / 1024:.1f} KB each, {threads} threads"
     )
 

@@ -99,7 +99,7 @@ class LogObserver:
     """An `Observer` that writes log lines, each with its transaction ID."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger()
+        self._log = structlog.get_logger().bind()  # bound once: the lazy one binds at every call
 
     def committed(self, change: Change) -> None:
         """A settled payment at info, one that newly needs a person at warning, others at debug."""
