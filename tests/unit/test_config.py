@@ -110,3 +110,19 @@ def test_flows_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch
 def test_a_flow_whose_participant_has_no_address_is_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="no address for card, merchant"):
         checked_flows(load(**(GOOD | {"participants": {"points": "a:1"}})))
+
+
+def test_a_lease_shorter_than_the_longest_call_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError, match="KESSAI_LEASE_S: must be above 2 s"):
+        checked_flows(load(**(GOOD | {"lease_s": 2.0})))
+
+
+def test_a_flow_that_does_not_exist_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError, match="KESSAI_FLOWS: unknown barter"):
+        checked_flows(load(**(GOOD | {"flows": ("barter",)})))
+
+
+def test_participants_of_flows_that_are_not_served_need_no_address() -> None:
+    partial = {"points": "a:1", "merchant": "b:2"}
+    flows = checked_flows(load(**(GOOD | {"participants": partial, "flows": ("points_only",)})))
+    assert list(flows) == ["points_only"]
