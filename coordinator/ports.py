@@ -6,7 +6,6 @@ Each contract has one conformance suite in `tests/contract/` that runs over all 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
@@ -14,6 +13,7 @@ from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.outcome import Outcome
+from coordinator.domain.record import Record
 from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
 
 
@@ -70,27 +70,23 @@ class Observer(Protocol):
         """Something failed that will be tried again, or that is our own bug."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Record, frozen=True):
     """The change is durable."""
 
     transaction: Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class LostRace:
+class LostRace(Record, frozen=True):
     """Somebody else changed the row, before this change or already after it. Re-read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyTaken:
+class KeyTaken(Record, frozen=True):
     """The caller used this idempotency key before; nothing was written."""
 
     existing: TransactionId
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTaken:
+class OrderTaken(Record, frozen=True):
     """The order has a payment that is live or paid; nothing was written."""
 
     existing: TransactionId
@@ -99,8 +95,7 @@ class OrderTaken:
 CommitResult: TypeAlias = Committed | LostRace | KeyTaken | OrderTaken
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentQuery:
+class PaymentQuery(Record, frozen=True):
     """Filters (None or empty do not filter) and the place to go on from, newest first.
 
     `before` is the (created_at, id) of the last payment of the page before.

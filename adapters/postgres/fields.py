@@ -6,7 +6,6 @@ steps is fixed when it is created.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -15,8 +14,8 @@ from typing import Any, NamedTuple
 
 from adapters.sealing import Sealer
 from coordinator.domain.errors import Bug
-from coordinator.domain.evolve import evolve
 from coordinator.domain.ids import TransactionId
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Change, Failure, Step, Transaction
 
 
@@ -24,8 +23,6 @@ class Kind(Enum):
     """How a column's values look. The value is the PostgreSQL type."""
 
     ID = "uuid"
-    WORD = "varchar"
-    """Text of letters, digits and underscores, and never empty: needs no quoting anywhere."""
     TEXT = "text"
     INTEGER = "bigint"
     BOOLEAN = "boolean"
@@ -39,7 +36,6 @@ class Field(NamedTuple):
     name: str
     kind: Kind
     get: Callable[[Any], Any]
-    nullable: bool = False
 
 
 @dataclass(slots=True)
@@ -138,10 +134,6 @@ def _attention(part: str) -> Callable[[Write], str | None]:
     return get
 
 
-def _request(write: Write) -> str:
-    return json.dumps(dict(write.after.request), ensure_ascii=False, separators=(",", ":"))
-
-
 def _step_minor(row: StepRow) -> int | None:
     return None if row.step.amount is None else row.step.amount.minor
 
@@ -154,38 +146,38 @@ def _step_source(row: StepRow) -> str:
     return "" if row.step.secret else row.step.source
 
 
-def _after(name: str, kind: Kind, *, nullable: bool = False) -> Field:
-    return Field(name, kind, attrgetter(f"after.{name}"), nullable)
+def _after(name: str, kind: Kind) -> Field:
+    return Field(name, kind, attrgetter(f"after.{name}"))
 
 
-def _plain(name: str, kind: Kind, *, nullable: bool = False) -> Field:
-    return Field(name, kind, attrgetter(name), nullable)
+def _plain(name: str, kind: Kind) -> Field:
+    return Field(name, kind, attrgetter(name))
 
 
-def _step(name: str, kind: Kind, *, nullable: bool = False) -> Field:
-    return Field(name, kind, attrgetter(f"step.{name}"), nullable)
+def _step(name: str, kind: Kind) -> Field:
+    return Field(name, kind, attrgetter(f"step.{name}"))
 
 
 def _failure_fields(path: str) -> tuple[Field, ...]:
     return tuple(
-        Field(f"failure_{part}", Kind.TEXT, _failure(part, path), nullable=True)
+        Field(f"failure_{part}", Kind.TEXT, _failure(part, path))
         for part in ("code", "reason", "phase")
     )
 
 
 MOVING: tuple[Field, ...] = (
     _after("id", Kind.ID),
-    _after("state", Kind.WORD),
+    _after("state", Kind.TEXT),
     _after("version", Kind.INTEGER),
     _after("sequence", Kind.INTEGER),
     *_failure_fields("after.failure"),
-    Field("attention_code", Kind.TEXT, _attention("code"), nullable=True),
-    Field("attention_reason", Kind.TEXT, _attention("reason"), nullable=True),
+    Field("attention_code", Kind.TEXT, _attention("code")),
+    Field("attention_reason", Kind.TEXT, _attention("reason")),
     _after("updated_at", Kind.TIME),
     _after("try_deadline", Kind.TIME),
     _after("reserved_until", Kind.TIME),
-    _after("due_at", Kind.TIME, nullable=True),
-    Field("claimed_by", Kind.TEXT, attrgetter("holder"), nullable=True),
+    _after("due_at", Kind.TIME),
+    Field("claimed_by", Kind.TEXT, attrgetter("holder")),
     Field("written_by", Kind.TEXT, attrgetter("token")),
 )
 """Columns of `transactions` that every commit writes, from a Write."""
@@ -193,10 +185,10 @@ MOVING: tuple[Field, ...] = (
 FIXED: tuple[Field, ...] = (
     _after("caller", Kind.TEXT),
     _after("idempotency_key", Kind.TEXT),
-    Field("request", Kind.TEXT, _request),
+    _after("request", Kind.TEXT),
     _after("flow", Kind.TEXT),
     Field("amount_minor", Kind.INTEGER, attrgetter("after.amount.minor")),
-    Field("currency", Kind.WORD, attrgetter("after.amount.currency")),
+    Field("currency", Kind.TEXT, attrgetter("after.amount.currency")),
     _after("merchant_id", Kind.TEXT),
     _after("order_id", Kind.TEXT),
     _after("customer_id", Kind.TEXT),
@@ -209,9 +201,9 @@ STEP_KEY: tuple[Field, ...] = (
     _step("phase", Kind.TEXT),
 )
 STEP_MOVING: tuple[Field, ...] = (
-    _step("status", Kind.WORD),
+    _step("status", Kind.TEXT),
     _step("attempts", Kind.INTEGER),
-    _step("next_attempt_at", Kind.TIME, nullable=True),
+    _step("next_attempt_at", Kind.TIME),
     _step("last_error", Kind.TEXT),
     _step("refusal_code", Kind.TEXT),
     _step("refusal_reason", Kind.TEXT),
@@ -220,11 +212,11 @@ STEP_MOVING: tuple[Field, ...] = (
 STEP_WIPED = Field("wiped", Kind.BOOLEAN, attrgetter("wiped"))
 STEP_FIXED: tuple[Field, ...] = (
     _step("position", Kind.INTEGER),
-    Field("amount_minor", Kind.INTEGER, _step_minor, nullable=True),
-    Field("currency", Kind.WORD, _step_currency, nullable=True),
+    Field("amount_minor", Kind.INTEGER, _step_minor),
+    Field("currency", Kind.TEXT, _step_currency),
     Field("source", Kind.TEXT, _step_source),
     _step("secret", Kind.BOOLEAN),
-    _plain("sealed", Kind.BYTES, nullable=True),
+    _plain("sealed", Kind.BYTES),
 )
 """Columns of `steps`, from a StepRow."""
 
@@ -232,9 +224,9 @@ JOURNAL: tuple[Field, ...] = (
     _plain("transaction_id", Kind.ID),
     _plain("sequence", Kind.INTEGER),
     _plain("at", Kind.TIME),
-    _plain("kind", Kind.WORD),
-    _plain("from_state", Kind.WORD, nullable=True),
-    _plain("to_state", Kind.WORD),
+    _plain("kind", Kind.TEXT),
+    _plain("from_state", Kind.TEXT),
+    _plain("to_state", Kind.TEXT),
     _plain("event", Kind.TEXT),
     _plain("phase", Kind.TEXT),
     _plain("operation", Kind.TEXT),
@@ -249,12 +241,12 @@ OUTBOX: tuple[Field, ...] = (
     _plain("id", Kind.ID),
     _plain("transaction_id", Kind.ID),
     _plain("sequence", Kind.INTEGER),
-    _plain("state", Kind.WORD),
+    _plain("state", Kind.TEXT),
     _plain("at", Kind.TIME),
     _plain("caller", Kind.TEXT),
     _plain("flow", Kind.TEXT),
     Field("amount_minor", Kind.INTEGER, attrgetter("amount.minor")),
-    Field("currency", Kind.WORD, attrgetter("amount.currency")),
+    Field("currency", Kind.TEXT, attrgetter("amount.currency")),
     _plain("merchant_id", Kind.TEXT),
     _plain("order_id", Kind.TEXT),
     _plain("customer_id", Kind.TEXT),

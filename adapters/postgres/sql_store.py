@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -22,6 +21,7 @@ from adapters.postgres.trouble import Kind, diagnose
 from adapters.sealing import Sealer
 from coordinator.domain.errors import KessaiError, StoreUnavailable
 from coordinator.domain.ids import TransactionId
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
 from coordinator.ports import CommitResult, PaymentQuery
 
@@ -158,7 +158,7 @@ class SqlStore:
             if len(groups) < query.limit or len(found) >= query.limit:
                 return found[: query.limit]
             last = groups[-1][0]
-            query = replace(query, before=(last.created_at, last.id))
+            query = evolve(query, before=(last.created_at, last.id))
 
     def _claim_due(self, connection: sa.Connection, limit: int) -> list[Transaction]:
         statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock)

@@ -1,6 +1,6 @@
 """The hot path on PostgreSQL: one statement creates a whole group, one moves a whole group.
 
-Both are data-modifying CTEs over `unnest` arrays: the rows that won the compare-and-set (or met no
+Both are data-modifying CTEs over JSON record sets: the rows that won the compare-and-set (or met no
 UNIQUE conflict) are what the steps, the journal and the outbox are joined to, so that a loser
 writes nothing at all and a group costs one round trip for its updates and one for its inserts.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from adapters.postgres.arrays import columns
+from adapters.postgres.documents import document, record_set
 from adapters.postgres.fields import (
     FIXED,
     JOURNAL,
@@ -40,33 +40,29 @@ _STEP_UPDATING = (*STEP_KEY, *STEP_MOVING, STEP_WIPED)
 # S608 is silenced below: the only names put into SQL are those of `fields`, and values never are.
 
 
-def _input(fields: Sequence[Field], prefix: str) -> str:
-    arrays = ", ".join(f"%({prefix}{field.name})s::{field.kind.value}[]" for field in fields)
-    return f"unnest({arrays}) AS i({_names(fields)})"
-
-
 def _names(fields: Sequence[Field], before: str = "") -> str:
     return ", ".join(before + field.name for field in fields)
 
 
-def _children(table: str, fields: Sequence[Field], prefix: str) -> str:
+def _children(table: str, fields: Sequence[Field]) -> str:
     into, values = _names(fields), _names(fields, "i.")
-    source = _input(fields, prefix)
+    source = record_set(fields, table)
     chosen = f"SELECT {values} FROM {source} JOIN won ON won.id = i.transaction_id"  # noqa: S608
     return f"INSERT INTO {table} ({into}) {chosen}"
 
 
 _JOURNAL_AND_OUTBOX = (
-    f"journaled AS ({_children('journal', JOURNAL, 'j_')}),"  # noqa: S608
-    f" announced AS ({_children('outbox', OUTBOX, 'o_')})"
+    f"journaled AS ({_children('journal', JOURNAL)}),"  # noqa: S608
+    f" announced AS ({_children('outbox', OUTBOX)})"
     " SELECT id::text FROM won"
 )
 
 INSERT = (
     f"WITH won AS (INSERT INTO transactions ({_names(_CREATING)}, claimed_until)"  # noqa: S608
-    f" SELECT {_names(_CREATING, 'i.')}, {_CLAIMED_UNTIL} FROM {_input(_CREATING, 't_')}"
+    f" SELECT {_names(_CREATING, 'i.')}, {_CLAIMED_UNTIL}"
+    f" FROM {record_set(_CREATING, 'transactions')}"
     " ON CONFLICT DO NOTHING RETURNING id),"
-    f" opened AS ({_children('steps', _STEP_OPENING, 's_')}), {_JOURNAL_AND_OUTBOX}"
+    f" opened AS ({_children('steps', _STEP_OPENING)}), {_JOURNAL_AND_OUTBOX}"
 )
 
 _MOVES = ", ".join(f"{field.name} = i.{field.name}" for field in MOVING if field.name != "id")
@@ -76,11 +72,11 @@ _STEP_MOVES = ", ".join(f"{field.name} = i.{field.name}" for field in STEP_MOVIN
 UPDATE = (
     f"WITH won AS (UPDATE transactions AS t SET {_MOVES},"  # noqa: S608
     f" claimed_until = {_CLAIMED_UNTIL}"
-    f" FROM {_input(MOVING, 't_')}"
+    f" FROM {record_set(MOVING, 'transactions')}"
     " WHERE t.id = i.id AND t.version = i.version - 1 RETURNING t.id),"
     f" moved AS (UPDATE steps AS s SET {_STEP_MOVES},"
     " sealed = CASE WHEN i.wiped THEN NULL ELSE s.sealed END"
-    f" FROM {_input(_STEP_UPDATING, 's_')} JOIN won ON won.id = i.transaction_id"
+    f" FROM {record_set(_STEP_UPDATING, 'steps')} JOIN won ON won.id = i.transaction_id"
     " WHERE s.transaction_id = i.transaction_id AND s.phase = i.phase AND ("
     f"({_names(STEP_MOVING, 's.')}) IS DISTINCT FROM ({_names(STEP_MOVING, 'i.')})"
     " OR (i.wiped AND s.sealed IS NOT NULL))),"
@@ -97,13 +93,13 @@ class PostgresStatements:
 
     def insert(self, connection: sa.Connection, writes: Sequence[Write]) -> set[str]:
         """Creates transactions, unless their ID, key or order is taken; the IDs that won."""
-        steps = columns(_STEP_OPENING, opened_steps(writes, self._sealer), "s_")
-        return self._run(connection, INSERT, columns(_CREATING, writes, "t_") | steps, writes)
+        steps = document(_STEP_OPENING, opened_steps(writes, self._sealer))
+        return self._run(connection, INSERT, document(_CREATING, writes), steps, writes)
 
     def update(self, connection: sa.Connection, writes: Sequence[Write]) -> set[str]:
         """Moves transactions whose version is still the expected one; the IDs that won."""
-        steps = columns(_STEP_UPDATING, moved_steps(writes), "s_")
-        return self._run(connection, UPDATE, columns(MOVING, writes, "t_") | steps, writes)
+        steps = document(_STEP_UPDATING, moved_steps(writes))
+        return self._run(connection, UPDATE, document(MOVING, writes), steps, writes)
 
     def hurry(self, connection: sa.Connection) -> None:
         """The current transaction waits for hardly anything."""
@@ -113,11 +109,17 @@ class PostgresStatements:
         self,
         connection: sa.Connection,
         statement: str,
-        parameters: dict[str, str],
+        transactions: str,
+        steps: str,
         writes: Sequence[Write],
     ) -> set[str]:
         entries = [entry for write in writes for entry in write.change.entries]
         events = [event for write in writes for event in write.change.events]
-        parameters |= columns(JOURNAL, entries, "j_") | columns(OUTBOX, events, "o_")
-        rows = connection.exec_driver_sql(statement, parameters | {"lease_s": self._lease_s})
-        return {row[0] for row in rows}
+        parameters = {
+            "transactions": transactions,
+            "steps": steps,
+            "journal": document(JOURNAL, entries),
+            "outbox": document(OUTBOX, events),
+            "lease_s": self._lease_s,
+        }
+        return {row[0] for row in connection.exec_driver_sql(statement, parameters)}

@@ -12,21 +12,20 @@ money right (docs/architecture.md) are kept here:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
 from coordinator.domain.flow import Flow
 from coordinator.domain.machine import CANCELLABLE, Event, State
 from coordinator.domain.phase import Operation, Phase
+from coordinator.domain.record import Record
 from coordinator.domain.transaction import MAY_HOLD, Failure, Step, StepStatus, Transaction
 
 MIN_TIMEOUT_S = 0.05
 """A Try that is sent just before the try deadline gets at least this long, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Record, frozen=True):
     """One request to one participant."""
 
     phase: Phase
@@ -35,30 +34,26 @@ class Call:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Perform:
+class Perform(Record, frozen=True):
     """Make these calls, all at once, and record what comes back."""
 
     calls: tuple[Call, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(Record, frozen=True):
     """Fire these events and commit."""
 
     events: tuple[Event, ...]
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Record, frozen=True):
     """Nothing to do before this time."""
 
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Record, frozen=True):
     """Nothing to do ever again."""
 
 

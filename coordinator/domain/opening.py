@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from coordinator.domain.flow import Flow
@@ -19,7 +19,7 @@ def open_transaction(
     transaction_id: TransactionId,
     caller: str,
     idempotency_key: str,
-    request: Mapping[str, str],
+    request: str,
     flow: Flow,
     amount: Money,
     tenders: Sequence[Tender],

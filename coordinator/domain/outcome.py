@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from coordinator.domain.record import Record
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+
+class Applied(Record, frozen=True):
     """It is done, durably. `reference` is the participant's own, for support."""
 
     reference: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Record, frozen=True):
     """A definite business no, given as an answer: nothing happened, and a repeat will say the same.
 
     A transport or server error is never this.
@@ -24,15 +23,13 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Record, frozen=True):
     """It will be decided later, for instance by the customer; ask with Query."""
 
     reference: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Record, frozen=True):
     """Anything else: timeout, reset, 5xx, garbage. It may have happened, now or later.
 
     `suspicious` marks an answer that came and cannot be trusted (another transaction, another

@@ -6,15 +6,14 @@ the decision and at the pivot, and rests (`park_s`) everywhere else; Unknown is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from coordinator.domain.evolve import evolve
 from coordinator.domain.machine import ANNOUNCED, LIVE, State
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation, Phase, Role
+from coordinator.domain.record import Record, evolve
 
 
 class StepStatus(StrEnum):
@@ -40,8 +39,7 @@ MAY_HOLD = frozenset({StepStatus.TRYING, StepStatus.PENDING, StepStatus.HELD})
 """A release has to cancel steps in these."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Record, frozen=True):
     """One phase of one transaction.
 
     source           the tender's source, or the merchant; empty for ANNOUNCES, and again once a
@@ -50,11 +48,13 @@ class Step:
     next_attempt_at  not before this time
     """
 
+    HIDDEN = frozenset({"source"})
+
     phase: str
     position: int
     status: StepStatus
     amount: Money | None
-    source: str = field(default="", repr=False)
+    source: str = ""
     secret: bool = False
     attempts: int = 0
     next_attempt_at: datetime | None = None
@@ -64,16 +64,14 @@ class Step:
     reference: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Attention:
+class Attention(Record, frozen=True):
     """Why a live transaction needs a person."""
 
     code: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Record, frozen=True):
     """What one call of one step came back with. `draw` (0..1) is the jitter of the next wait."""
 
     phase: str

@@ -6,17 +6,16 @@ shall be, with the journal lines and outbox rows that belong to the same commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from coordinator.domain.evolve import evolve
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId, event_id
 from coordinator.domain.machine import ANNOUNCED, SETTLED, Event, State, fire
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Outcome, Refused, Unknown, outcome_name
+from coordinator.domain.record import Record, evolve
 from coordinator.domain.step import (
     MAY_HOLD,
     Attention,
@@ -48,8 +47,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Record, frozen=True):
     """Why a transaction is released.
 
     `phase` is the one that refused or did not answer in time; empty when it was neither.
@@ -60,31 +58,33 @@ class Failure:
     phase: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tender:
+class Tender(Record, frozen=True):
     """One source of the money."""
 
+    HIDDEN = frozenset({"source"})
+
     method: str
-    source: str = field(repr=False)
+    source: str
     amount: Money
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(Record, frozen=True):
     """One payment, as it stands.
 
     version   0 before the first commit, then grows by one with every commit
     sequence  the journal's last sequence number
-    request   the body it was created with, by field path; secrets only as digests. It is what a
+    request   the fingerprint of the body it was created with (`engine.fingerprint`): what a
               repeated idempotency key is compared with
     try_deadline  until when Trys are asked; then a CREATED transaction is released
     due_at    when somebody should look at it again; None once settled
     """
 
+    HIDDEN = frozenset({"request"})
+
     id: TransactionId
     caller: str
     idempotency_key: str
-    request: Mapping[str, str] = field(repr=False)
+    request: str
     flow: str
     amount: Money
     merchant_id: str
@@ -123,8 +123,7 @@ class EntryKind(StrEnum):
     ATTEMPT = "attempt"
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(Record, frozen=True):
     """One line of the journal; see `kessai.payments.v1.JournalEntry` for the fields."""
 
     transaction_id: TransactionId
@@ -142,8 +141,7 @@ class JournalEntry:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxEvent:
+class OutboxEvent(Record, frozen=True):
     """One announcement: `transaction` as it was when it reached `state`."""
 
     id: str
@@ -160,8 +158,7 @@ class OutboxEvent:
     failure: Failure | None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Record, frozen=True):
     """What one commit makes durable.
 
     `expected_version` is the version the row must still have; 0 means the row must not exist.
@@ -175,8 +172,7 @@ class Change:
     keep_claim: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Record, frozen=True):
     """A transaction on its way to the next commit, with the journal lines that go with it."""
 
     transaction: Transaction

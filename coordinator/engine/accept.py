@@ -7,9 +7,7 @@ committed. A repeated key finds the payment it made; an order has one payment th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 
 from coordinator.domain.cards import has_card_number
 from coordinator.domain.errors import (
@@ -25,9 +23,11 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import EXPONENTS, Money
 from coordinator.domain.opening import open_transaction
+from coordinator.domain.record import Record
 from coordinator.domain.transaction import Failure, Tender, Transaction
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.drive import Driver, is_same_write
+from coordinator.engine.fingerprint import Salt, differing_fields, fingerprint
 from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, OrderTaken, Store
 
 RACES = 8
@@ -41,12 +41,13 @@ class OrderConflict(StrEnum):
     CANCEL_PREVIOUS = "CANCEL_PREVIOUS"
 
 
-@dataclass(frozen=True, slots=True)
-class NewPayment:
+class NewPayment(Record, frozen=True):
     """What a caller asks for. Empty strings mean "not given"."""
 
+    HIDDEN = frozenset({"idempotency_key"})
+
     caller: str
-    idempotency_key: str = field(repr=False)
+    idempotency_key: str
     flow: str
     amount: Money
     tenders: tuple[Tender, ...]
@@ -56,8 +57,7 @@ class NewPayment:
     customer_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Record, frozen=True):
     """The payment, durable; `replayed` when the key had made it before."""
 
     transaction: Transaction
@@ -100,7 +100,7 @@ class Accept:
             if known is None:
                 raise
             return self._replay(known, new)
-        request = fingerprint(new, flow)
+        request = fingerprint(_body(new), _secret(new, flow), _salt(new))
         for _ in range(RACES):
             change = open_transaction(
                 transaction_id=self._ids.transaction_id(),
@@ -140,7 +140,7 @@ class Accept:
         return found
 
     def _replay(self, existing: Transaction, new: NewPayment) -> Accepted:
-        differing = differing_fields(existing.request, new)
+        differing = differing_fields(existing.request, _body(new), _salt(new))
         if differing:
             raise KeyReused(existing.id, differing)
         self._driver.resume(existing)
@@ -215,26 +215,6 @@ def _tender_violations(new: NewPayment, flow: Flow | None) -> list[Violation]:
     return violations
 
 
-def fingerprint(new: NewPayment, flow: Flow) -> dict[str, str]:
-    """The body by field path, as a repeat is compared with it. Secrets only as salted digests."""
-    secret = {phase.name for phase in flow.takers if phase.secret_source}
-    body = _body(new)
-    for index, tender in enumerate(new.tenders):
-        if tender.method in secret:
-            body[f"tenders[{index}].source"] = _digest(new, tender.source)
-    return body
-
-
-def differing_fields(before: Mapping[str, str], new: NewPayment) -> list[str]:
-    """The paths in which `new` is not what an earlier body was."""
-    body = _body(new)
-    return sorted(
-        name
-        for name in before.keys() | body.keys()
-        if before.get(name) not in {body.get(name), _digest(new, body.get(name, ""))}
-    )
-
-
 def _body(new: NewPayment) -> dict[str, str]:
     body = {
         "flow": new.flow,
@@ -252,6 +232,10 @@ def _body(new: NewPayment) -> dict[str, str]:
     return body
 
 
-def _digest(new: NewPayment, source: str) -> str:
-    salted = f"{new.caller}\0{new.idempotency_key}\0{source}"
-    return "sha256:" + sha256(salted.encode()).hexdigest()
+def _secret(new: NewPayment, flow: Flow) -> list[str]:
+    secret = {phase.name for phase in flow.takers if phase.secret_source}
+    return [f"tenders[{i}].source" for i, t in enumerate(new.tenders) if t.method in secret]
+
+
+def _salt(new: NewPayment) -> Salt:
+    return Salt(new.caller, new.idempotency_key)

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 
 from coordinator.domain.decide import Advance, Call, Perform, Rest, Wait, decide
 from coordinator.domain.errors import StoreUnavailable
-from coordinator.domain.evolve import evolve
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import (
     Change,
     Draft,

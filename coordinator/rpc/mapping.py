@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from kessai.payments.v1 import payments_pb2 as pb
+from msgspec import json
 
 from coordinator.domain.errors import InvalidRequest, Violation
 from coordinator.domain.ids import TransactionId, parse_transaction_id
@@ -27,6 +28,7 @@ STATUSES: dict[StepStatus, pb.StepStatus] = {
     status: getattr(pb, f"STEP_STATUS_{status.value}") for status in StepStatus
 }
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_PAGE = 50
 DEFAULT_JOURNAL_PAGE = 100
 
@@ -161,7 +163,8 @@ def payment(transaction: Transaction) -> pb.Payment:
 
 
 def _tenders(transaction: Transaction) -> list[pb.Tender]:
-    methods = {value for name, value in transaction.request.items() if name.endswith("].method")}
+    body = json.decode(transaction.request, type=dict[str, str])
+    methods = {value for name, value in body.items() if name.endswith("].method")}
     return [
         pb.Tender(
             method=step.phase,
@@ -189,9 +192,8 @@ def _money_message(money: Money) -> pb.Money:
 
 
 def _timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def journal_entries(entries: Sequence[JournalEntry]) -> list[pb.JournalEntry]:

@@ -8,7 +8,6 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from adapters.participant_grpc import MAX_CODE, MAX_REASON, MAX_REFERENCE, GrpcP
 from coordinator.domain.decide import Call
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from phases.card_charge import CARD_CHARGE
 from tests.support.domain import ID, NOW, SOURCES, opened
 
@@ -393,8 +393,8 @@ def test_after_a_close_the_next_call_connects_again() -> None:
 
 
 def test_our_own_mistake_is_unknown_too_and_shows_nothing_of_the_request() -> None:
-    step = replace(call().step, amount=None)
-    got = outcome(says(answer()), replace(call(), step=step))
+    step = evolve(call().step, amount=None)
+    got = outcome(says(answer()), evolve(call(), step=step))
     assert got == Unknown("ADAPTER_ERROR", "AssertionError")
 
 

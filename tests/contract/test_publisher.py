@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from adapters.nats import NatsPublisher
 from coordinator.domain.errors import PublishFailed
 from coordinator.domain.ids import TransactionId, event_id
 from coordinator.domain.machine import Event, State
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Failure, OutboxEvent, advance
 from coordinator.ports import Publisher
 from tests.support.domain import BOTH, ID, NOW, standing
@@ -38,7 +38,7 @@ def event(state: State = State.PAID, transaction_id: TransactionId = ID) -> Outb
     failure = Failure("NO_FUNDS", "Nicht genug, 残高不足.", "card_charge")
     failed = failure if state is State.FAILED else None
     [made] = advance(draft, BOTH, [fired], NOW, failed).events
-    return replace(made, id=event_id(transaction_id, state), transaction_id=transaction_id)
+    return evolve(made, id=event_id(transaction_id, state), transaction_id=transaction_id)
 
 
 class Bench(Protocol):
@@ -136,7 +136,7 @@ def test_an_event_published_twice_is_delivered_once(bench: Bench) -> None:
 
 
 def test_events_arrive_in_the_order_they_were_published(bench: Bench) -> None:
-    refunded = replace(event(), id=event_id(ID, State.REFUNDED), state=State.REFUNDED)
+    refunded = evolve(event(), id=event_id(ID, State.REFUNDED), state=State.REFUNDED)
     order = [event(), event(State.FAILED, LATER), refunded]
 
     async def scenario(publisher: Publisher) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from adapters.sealing import Sealer, SecretUnreadable
 from coordinator.domain.errors import Bug, Overloaded, StoreUnavailable
 from coordinator.domain.machine import State
 from coordinator.domain.outcome import Applied, Refused, Unknown
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Attention, Change, Draft
 from coordinator.ports import Committed, KeyTaken, LostRace, OrderTaken
 from tests.support.stores import KEY, Stores
@@ -44,13 +44,13 @@ def test_what_was_committed_is_read_back_field_by_field(stores: Stores) -> None:
 
             draft = answered(Draft(stood), "points_reserve", Unknown("RESET", 'lost "it" \\'))
             draft = answered(draft, "merchant_credit", Applied("ref,1"))
-            flagged = replace(
+            flagged = evolve(
                 draft.transaction,
                 attention=Attention("LOOK", "at {this}"),
                 try_deadline=stood.try_deadline + timedelta(microseconds=1),
                 reserved_until=stood.reserved_until + timedelta(days=9),
             )
-            stood = await committed(store, commit_of(replace(draft, transaction=flagged)))
+            stood = await committed(store, commit_of(evolve(draft, transaction=flagged)))
             assert stood.claimed_by == ""
             assert await store.get(stood.id) == stood
 
@@ -64,7 +64,7 @@ def test_every_state_of_a_payment_is_read_back_and_its_journal_is_contiguous(
         async with stores.open() as store:
             stood = await committed(store, creation())
             entries = list(creation(opened()).entries)
-            entries = [replace(entries[0], transaction_id=stood.id)]
+            entries = [evolve(entries[0], transaction_id=stood.id)]
             while not stood.settled:
                 change = commit_of(stepped(Draft(stood)))
                 stood = await committed(store, change)
@@ -248,17 +248,17 @@ def test_one_payments_conflict_never_fails_its_neighbours(stores: Stores) -> Non
 
 
 def _without_failure(change: Change) -> Change:
-    return replace(change, after=replace(change.after, failure=None))
+    return evolve(change, after=evolve(change.after, failure=None))
 
 
 def _with_huge_number(change: Change) -> Change:
-    steps = (replace(change.after.steps[0], attempts=2**70), *change.after.steps[1:])
-    return replace(change, after=replace(change.after, steps=steps))
+    steps = (evolve(change.after.steps[0], attempts=2**70), *change.after.steps[1:])
+    return evolve(change, after=evolve(change.after, steps=steps))
 
 
 def _with_naive_time(change: Change) -> Change:
     naive = change.after.updated_at.replace(tzinfo=None)
-    return replace(change, after=replace(change.after, updated_at=naive))
+    return evolve(change, after=evolve(change.after, updated_at=naive))
 
 
 @pytest.mark.parametrize(
@@ -300,10 +300,10 @@ def test_malformed_changes_never_reach_the_database(stores: Stores) -> None:
         async with stores.open() as store:
             change = creation()
             for bad in (
-                replace(change, expected_version=1),
-                replace(change, entries=()),
-                replace(change, entries=(replace(change.entries[0], sequence=2),)),
-                replace(change, after=replace(change.after, state=State.PAID)),
+                evolve(change, expected_version=1),
+                evolve(change, entries=()),
+                evolve(change, entries=(evolve(change.entries[0], sequence=2),)),
+                evolve(change, after=evolve(change.after, state=State.PAID)),
             ):
                 with pytest.raises(Bug):
                     await store.commit(bad)

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import nats
@@ -22,6 +21,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.nats import NatsPublisher, StreamSettings
 from coordinator.domain.errors import ConfigurationError, PublishFailed
 from coordinator.domain.machine import Event, State
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import OutboxEvent, advance
 from tests.support.domain import BOTH, NOW, standing
 from tests.support.nats import consumed, stored
@@ -169,7 +169,7 @@ def test_an_event_for_a_foreign_stream_is_not_taken_for_published(server: Embedd
 
 def test_a_failure_says_which_event_and_no_more(server: EmbeddedNats) -> None:
     async def scenario() -> None:
-        huge = replace(EVENT, merchant_id="m" * 2_000_000)
+        huge = evolve(EVENT, merchant_id="m" * 2_000_000)
         with pytest.raises(PublishFailed, match=EVENT.id) as caught:
             await publish(server.url, huge)
         assert len(str(caught.value)) < 200

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.embedded.postgres import EmbeddedPostgres
-from adapters.postgres.arrays import column
 from adapters.postgres.connection import normalise_url
+from adapters.postgres.documents import document, record_set
 from adapters.postgres.fields import Field, Kind
 from adapters.postgres.migrate import current_revision, head_revision, migrate
 from adapters.postgres.schema import metadata
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from coordinator.domain.errors import Bug, ConfigurationError, StoreUnavailable
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft
 from coordinator.ports import Committed, LostRace
 from tests.support.stores import KEY, PostgresStores
@@ -130,9 +131,9 @@ def test_text_that_postgresql_cannot_hold_fails_only_its_own_write(stores: Postg
             for text in ("a\0b", "a\ud800b"):
                 stood = [await committed(store, creation()) for _ in range(3)]
                 changes = [touched(each) for each in stood]
-                spoiled = replace(stood[1].steps[0], last_error=text)
-                after = replace(changes[1].after, steps=(spoiled, *stood[1].steps[1:]))
-                changes[1] = replace(changes[1], after=after)
+                spoiled = evolve(stood[1].steps[0], last_error=text)
+                after = evolve(changes[1].after, steps=(spoiled, *stood[1].steps[1:]))
+                changes[1] = evolve(changes[1], after=after)
                 results = await asyncio.gather(
                     *(store.commit(change) for change in changes), return_exceptions=True
                 )
@@ -348,19 +349,34 @@ def test_other_urls_are_refused_without_repeating_a_password(url: str) -> None:
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
-@pytest.mark.parametrize("nullable", [False, True])
-def test_any_text_survives_an_array_literal(stores: PostgresStores, nullable: bool) -> None:
-    field = Field("x", Kind.TEXT, lambda value: value, nullable)
-    values = st.one_of(st.none(), _TEXTS) if nullable else _TEXTS
+_BYTES, _TIMES = st.binary(), st.datetimes(timezones=st.just(UTC))
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.lists(values))
-    def check(texts: list[str | None]) -> None:
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Kind.TEXT, _TEXTS),
+        (Kind.BYTES, _BYTES),
+        (Kind.TIME, _TIMES),
+        (Kind.INTEGER, st.integers(-(2**63), 2**63 - 1)),
+        (Kind.BOOLEAN, st.booleans()),
+    ],
+)
+def test_any_value_survives_the_way_to_the_server(
+    stores: PostgresStores, kind: Kind, values: st.SearchStrategy[Any]
+) -> None:
+    fields = [Field("x", kind, lambda value: value)]
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(st.one_of(st.none(), values)))
+    def check(sent: list[Any]) -> None:
         with stores.connect() as connection:
             rows = connection.exec_driver_sql(
-                "SELECT x FROM unnest(%(x)s::text[]) AS i(x)", {"x": column(field, texts)}
+                f"SELECT x FROM {record_set(fields, 'x')}",
+                {"x": document(fields, sent)},
             )
-            assert [row[0] for row in rows] == texts
+            found = [row[0] for row in rows]
+        assert [bytes(each) if isinstance(each, memoryview) else each for each in found] == sent
 
     check()
 

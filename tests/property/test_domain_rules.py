@@ -8,7 +8,7 @@ itself is checked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import shake_256
 
@@ -23,6 +23,7 @@ from coordinator.domain.flow import Flow, FlowRow, bind
 from coordinator.domain.machine import Event, State
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation, Phase
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Failure, Result, Step, StepStatus, Transaction
 from phases.registry import PHASES
 from tests.support import driven
@@ -334,7 +335,7 @@ def _take_unknown_for_refused(
     state: State, before: Step, phase: Phase, result: Result, now: datetime
 ) -> Step:
     lost = isinstance(result.outcome, Unknown) and result.operation is Operation.CONFIRM
-    refused = replace(result, outcome=Refused("NO", "No.")) if lost else result
+    refused = evolve(result, outcome=Refused("NO", "No.")) if lost else result
     return step.answered(state, before, phase, refused, now)
 
 
@@ -349,7 +350,7 @@ def _keep_the_secret(
     state: State, before: Step, phase: Phase, result: Result, now: datetime
 ) -> Step:
     after = step.answered(state, before, phase, result, now)
-    return replace(after, source=before.source)
+    return evolve(after, source=before.source)
 
 
 def _retry_only_until_the_deadline(transaction: Transaction, flow: Flow, now: datetime) -> Action:

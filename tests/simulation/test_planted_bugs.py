@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from coordinator.domain import decide
 from coordinator.domain.machine import Event
 from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Failure, StepStatus, Transaction
 from coordinator.engine import recover
 from fault_injection.invariants import Scene, Violation, check
@@ -89,7 +89,7 @@ def the_release_forgets_why(patch: pytest.MonkeyPatch) -> Script:
 
 def no_outbox_row(patch: pytest.MonkeyPatch) -> Script:
     change = Draft.change
-    patch.setattr(Draft, "change", lambda self, **kw: replace(change(self, **kw), events=()))
+    patch.setattr(Draft, "change", lambda self, **kw: evolve(change(self, **kw), events=()))
     return at("card_charge", Operation.TRY, LoseRequest(), 1)
 
 

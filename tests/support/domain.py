@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from coordinator.domain.flow import Flow
@@ -11,6 +10,7 @@ from coordinator.domain.machine import State
 from coordinator.domain.money import Money
 from coordinator.domain.opening import open_transaction
 from coordinator.domain.phase import Role
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Step, StepStatus, Tender
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
@@ -46,7 +46,7 @@ def opened(flow: Flow = BOTH) -> Draft:
         transaction_id=ID,
         caller="shop",
         idempotency_key="key-1",
-        request={"flow": flow.name},
+        request=f'{{"flow":"{flow.name}"}}',
         flow=flow,
         amount=Money(400 * len(tenders), "JPY"),
         tenders=tenders,
@@ -62,16 +62,16 @@ def standing(state: State, flow: Flow = BOTH, **statuses: StepStatus) -> Draft:
     draft = opened(flow)
     before = draft.transaction
     steps = tuple(
-        replace(step, status=statuses.get(step.phase, _CALLED_AS[state]))
+        evolve(step, status=statuses.get(step.phase, _CALLED_AS[state]))
         if flow.by_name[step.phase].role is not Role.ANNOUNCES
         else step
         for step in before.steps
     )
-    return Draft(replace(before, state=state, version=1, steps=steps))
+    return Draft(evolve(before, state=state, version=1, steps=steps))
 
 
 def with_step(draft: Draft, step: Step) -> Draft:
     """The draft with this step in the place of its namesake."""
     before = draft.transaction
     steps = tuple(step if old.phase == step.phase else old for old in before.steps)
-    return replace(draft, transaction=replace(before, steps=steps))
+    return evolve(draft, transaction=evolve(before, steps=steps))

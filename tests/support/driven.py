@@ -7,7 +7,7 @@ calls brought is lost in a crash unless it was committed. What the participants 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.machine import INITIAL, TABLE, Event, State
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import (
     Change,
     Draft,
@@ -240,5 +241,5 @@ class Run:
             assert not self.confirmed
         assert [event.state for event in self.events] == [row.state]
         assert len({event.id for event in self.events}) == len(self.events)
-        assert decide(replace(row), self.flow, self.now + timedelta(days=400)) == Rest()
+        assert decide(evolve(row), self.flow, self.now + timedelta(days=400)) == Rest()
         return row

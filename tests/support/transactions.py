@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+from msgspec import json
+
 from coordinator.domain.decide import Advance, Perform, decide
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
@@ -25,6 +27,8 @@ from coordinator.domain.transaction import (
 from coordinator.ports import Committed, Store
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
+
+NOTE = 'naïve "quoted" \\ {brace}'
 
 FLOWS = bind_flows(FLOW_ROWS, PHASES)
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -59,7 +63,7 @@ def opened(
         transaction_id=transaction_id,
         caller=caller,
         idempotency_key=key or f"key-{transaction_id}",
-        request={"amount.minor_units": "1000", "note": 'naïve "quoted" \\ {brace}'},
+        request=json.encode({"amount.minor_units": "1000", "note": NOTE}).decode(),
         flow=FLOWS[flow],
         amount=Money(1000, "JPY"),
         tenders=[

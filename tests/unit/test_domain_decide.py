@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from coordinator.domain.decide import (
 from coordinator.domain.flow import Flow
 from coordinator.domain.machine import Event, State
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Failure, StepStatus, as_recovered
 from tests.support.domain import BOTH, CARD, FLOWS, NOW, POINTS, opened, standing, with_step
 
@@ -41,7 +41,7 @@ def calls(draft: Draft, flow: Flow = BOTH, now: datetime = NOW) -> list[tuple[st
 def later(draft: Draft, phase: str, seconds: float) -> Draft:
     """The draft with the next attempt of a step that many seconds away."""
     at = NOW + timedelta(seconds=seconds)
-    return with_step(draft, replace(draft.transaction.step(phase), next_attempt_at=at))
+    return with_step(draft, evolve(draft.transaction.step(phase), next_attempt_at=at))
 
 
 def test_the_first_stage_is_tried_together_and_the_card_waits() -> None:
@@ -88,7 +88,7 @@ def test_what_is_wholly_held_is_paid_even_if_the_try_deadline_has_passed_meanwhi
 
 def test_a_refused_try_releases_with_the_participants_words() -> None:
     draft = standing(State.CREATED, points_reserve=REFUSED, merchant_credit=TRYING)
-    step = replace(
+    step = evolve(
         draft.transaction.step("points_reserve"),
         refusal_code="INSUFFICIENT_POINTS",
         refusal_reason="There are not enough points.",
@@ -133,7 +133,7 @@ def test_at_the_try_deadline_what_is_not_held_is_released(status: StepStatus) ->
 
 def test_the_deadlines_failure_names_the_last_error_if_there_was_one() -> None:
     draft = opened()
-    step = replace(draft.transaction.step("points_reserve"), last_error="UNAVAILABLE")
+    step = evolve(draft.transaction.step("points_reserve"), last_error="UNAVAILABLE")
     action = decide(with_step(draft, step).transaction, BOTH, LATE)
     assert isinstance(action, Advance)
     assert action.failure is not None
@@ -189,7 +189,7 @@ def test_a_confirmed_pivot_settles() -> None:
 
 def test_a_refused_pivot_releases_with_the_participants_words() -> None:
     draft = standing(State.CAPTURING, card_charge=REFUSED)
-    step = replace(
+    step = evolve(
         draft.transaction.step("card_charge"), refusal_code="EXPIRED", refusal_reason="Too late."
     )
     action = decide(with_step(draft, step).transaction, BOTH, NOW)
@@ -264,7 +264,7 @@ def test_a_caller_may_cancel_only_before_the_decision(state: State) -> None:
 @pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS.keys())
 def test_a_recovered_payment_is_asked_for_what_a_fresh_one_is(flow: Flow) -> None:
     fresh = opened(flow)
-    found = replace(fresh, transaction=as_recovered(fresh.transaction))
+    found = evolve(fresh, transaction=as_recovered(fresh.transaction))
     assert calls(found, flow) == calls(fresh, flow)
 
 

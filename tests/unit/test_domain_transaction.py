@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -17,6 +16,7 @@ from coordinator.domain.money import Money
 from coordinator.domain.opening import open_transaction
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import (
     Attention,
     Draft,
@@ -102,7 +102,7 @@ def test_tenders_that_do_not_make_up_the_amount_never_become_a_payment(
             transaction_id=ID,
             caller="shop",
             idempotency_key="key",
-            request={},
+            request="{}",
             flow=BOTH,
             amount=Money(800, "JPY"),
             tenders=[Tender(method, "x", Money(n, code)) for method, n, code in tenders],
@@ -371,8 +371,8 @@ def test_reaching_a_settled_state_announces_it_once_and_ends_the_attention(
 ) -> None:
     draft = standing(state)
     failure = Failure("NO", "No.") if target is State.FAILED else None
-    flagged = replace(draft.transaction, attention=Attention("A", "b"), failure=failure)
-    draft = advance(replace(draft, transaction=flagged), BOTH, [event], NOW)
+    flagged = evolve(draft.transaction, attention=Attention("A", "b"), failure=failure)
+    draft = advance(evolve(draft, transaction=flagged), BOTH, [event], NOW)
     assert draft.transaction.attention is None
     assert draft.transaction.step("notify").status is S.CONFIRMED
     [announced] = draft.events
@@ -415,7 +415,7 @@ def test_the_amount_of_the_takers_is_the_amount_of_the_giver(flow: Any) -> None:
 
 def test_putting_a_step_in_changes_only_that_step() -> None:
     draft = opened()
-    changed = with_step(draft, replace(draft.transaction.step("notify"), attempts=3))
+    changed = with_step(draft, evolve(draft.transaction.step("notify"), attempts=3))
     assert [s.attempts for s in changed.transaction.steps] == [0, 0, 0, 3]
 
 

@@ -9,9 +9,9 @@ from kessai.participant.v1 import participant_pb2 as pb
 
 from adapters.participant_grpc import outcome_of
 from coordinator.domain.decide import Call
-from coordinator.domain.evolve import evolve
 from coordinator.domain.outcome import Refused
 from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Step
 from tests.support.domain import BOTH, ID, opened
 
