@@ -94,11 +94,11 @@ def opened_steps(writes: Iterable[Write], sealer: Sealer) -> list[StepRow]:
 
 
 def moved_steps(writes: Iterable[Write]) -> list[StepRow]:
-    """The steps of transactions that exist; a secret is kept as it is or wiped."""
+    """The moved steps of transactions that exist; a secret is kept as it is or wiped."""
     return [
         StepRow(write.after.id, step, None, step.secret and not step.source)
         for write in writes
-        for step in write.after.steps
+        for step in write.change.moved
     ]
 
 

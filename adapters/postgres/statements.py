@@ -68,7 +68,7 @@ INSERT = (
 _MOVES = ", ".join(f"{field.name} = i.{field.name}" for field in MOVING if field.name != "id")
 _STEP_MOVES = ", ".join(f"{field.name} = i.{field.name}" for field in STEP_MOVING)
 
-# A step that did not move is not written again: most commits move one step of four.
+# A step that is as it was is not written again, also where the writer could not know.
 UPDATE = (
     f"WITH won AS (UPDATE transactions AS t SET {_MOVES},"  # noqa: S608
     f" claimed_until = {_CLAIMED_UNTIL}"

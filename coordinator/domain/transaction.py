@@ -161,11 +161,13 @@ class OutboxEvent(Record, frozen=True):
 class Change(Record, frozen=True):
     """What one commit makes durable.
 
+    `moved` are the steps to be written; the others are known to stand in the table as they are.
     `expected_version` is the version the row must still have; 0 means the row must not exist.
     `keep_claim` tells whether the committing process goes on driving the transaction.
     """
 
     after: Transaction
+    moved: tuple[Step, ...]
     expected_version: int
     entries: tuple[JournalEntry, ...]
     events: tuple[OutboxEvent, ...]
@@ -173,17 +175,25 @@ class Change(Record, frozen=True):
 
 
 class Draft(Record, frozen=True):
-    """A transaction on its way to the next commit, with the journal lines that go with it."""
+    """A transaction on its way to the next commit, with the journal lines that go with it.
+
+    `stored` are the steps exactly as the table has them, or None where that is not known (a
+    recovered transaction supposes more than its row says).
+    """
 
     transaction: Transaction
     entries: tuple[JournalEntry, ...] = ()
     events: tuple[OutboxEvent, ...] = ()
+    stored: tuple[Step, ...] | None = None
 
     def change(self, *, now: datetime, due_at: datetime | None, keep_claim: bool) -> Change:
         """The commit that makes this draft durable."""
-        before = self.transaction
+        before, moved = self.transaction, self.transaction.steps
+        if self.stored is not None:
+            pairs = zip(moved, self.stored, strict=True)
+            moved = tuple(step for step, stored in pairs if step is not stored)
         after = evolve(before, version=before.version + 1, updated_at=now, due_at=due_at)
-        return Change(after, before.version, self.entries, self.events, keep_claim)
+        return Change(after, moved, before.version, self.entries, self.events, keep_claim)
 
 
 def as_recovered(transaction: Transaction) -> Transaction:
@@ -241,7 +251,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         attention=attention,
         try_deadline=_try_deadline(transaction, steps, flow, now),
     )
-    return Draft(moved, tuple(entries), draft.events)
+    return Draft(moved, tuple(entries), draft.events, draft.stored)
 
 
 def _try_deadline(
@@ -308,7 +318,7 @@ def advance(
     )
     announced = flow.announce is not None and state in ANNOUNCED and state is not before.state
     announcement = (_announcement(moved, now),) if announced else ()
-    return Draft(moved, tuple(entries), draft.events + announcement)
+    return Draft(moved, tuple(entries), draft.events + announcement, draft.stored)
 
 
 def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from coordinator.domain.decide import Advance, Call, Perform, Rest, Wait, decide
+from coordinator.domain.decide import Advance, Call, Perform, Rest, decide
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
@@ -137,7 +137,7 @@ class Driver:
         return self._submitting | set(self._tasks.values())
 
     def _spawn(self, transaction: Transaction) -> None:
-        self._adopt(transaction, asyncio.create_task(self._run(transaction)))
+        self._adopt(transaction, asyncio.create_task(self._run(Draft(transaction))))
 
     def _adopt(self, transaction: Transaction, task: asyncio.Task[None]) -> None:
         self._tasks[transaction.id] = task
@@ -171,31 +171,35 @@ class Driver:
         if not answer.done():
             answer.set_result(result)
         if isinstance(result, Committed):
-            await self._run(result.transaction)
+            await self._run(_as_stored(result.transaction))
 
     def _drop(self, transaction_id: TransactionId) -> None:
         running = self._tasks.pop(transaction_id, None)
         if running is not None:
             running.cancel()
 
-    async def _run(self, transaction: Transaction) -> None:
-        draft: Draft | None = Draft(transaction)
-        flow = self._flows[transaction.flow]
+    async def _run(self, start: Draft) -> None:
+        draft: Draft | None = start
+        flow = self._flows[start.transaction.flow]
+        now = self._clock.now()
         while draft is not None:
+            action = decide(draft.transaction, flow, now)
+            if isinstance(action, Perform):
+                results = await self._perform(draft.transaction, action.calls)
+                now = self._clock.now()
+                draft = record(draft, flow, results, now)
+                continue
+            if isinstance(action, Advance):
+                draft = advance(draft, flow, action.events, now, action.failure)
+                draft = await self._commit(draft, now)
+            elif isinstance(action, Rest):
+                return
+            elif action.until - now <= self._patience:
+                await self._clock.sleep((action.until - now).total_seconds())
+            else:
+                await self._write(draft.change(now=now, due_at=action.until, keep_claim=False))
+                return
             now = self._clock.now()
-            match decide(draft.transaction, flow, now):
-                case Perform(calls):
-                    results = await self._perform(draft.transaction, calls)
-                    draft = record(draft, flow, results, self._clock.now())
-                case Advance(events, failure):
-                    draft = await self._commit(advance(draft, flow, events, now, failure))
-                case Wait(until) if until - now <= self._patience:
-                    await self._clock.sleep((until - now).total_seconds())
-                case Wait(until):
-                    await self._defer(draft, until)
-                    return
-                case Rest():
-                    return
 
     async def _perform(self, transaction: Transaction, calls: Sequence[Call]) -> list[Result]:
         """The results of all calls, in their order.
@@ -238,19 +242,12 @@ class Driver:
             outcome = Unknown("ADAPTER_ERROR", type(error).__name__)
         return Result(call.phase.name, call.operation, outcome, self._randomness.draw())
 
-    async def _commit(self, draft: Draft) -> Draft | None:
+    async def _commit(self, draft: Draft, now: datetime) -> Draft | None:
         """The draft to go on from, or None when somebody else drives the transaction."""
-        now = self._clock.now()
-        committed = await self._write(
-            draft.change(now=now, due_at=_due(draft, now), keep_claim=True)
-        )
-        return None if committed is None else Draft(committed)
+        due_at = None if draft.transaction.settled else now
+        return await self._write(draft.change(now=now, due_at=due_at, keep_claim=True))
 
-    async def _defer(self, draft: Draft, until: datetime) -> None:
-        now = self._clock.now()
-        await self._write(draft.change(now=now, due_at=until, keep_claim=False))
-
-    async def _write(self, change: Change) -> Transaction | None:
+    async def _write(self, change: Change) -> Draft | None:
         """Commits; waits out an outage of the database without forgetting what was learned."""
         wait_s = OUTAGE_BASE_S
         while True:
@@ -264,11 +261,11 @@ class Driver:
         if isinstance(result, Committed):
             self._observer.committed(change)
             self._publish(result.transaction)
-            return result.transaction
+            return _as_stored(result.transaction)
         assert isinstance(result, LostRace), "only a new transaction can meet a taken key"
         return await self._after_lost_race(change)
 
-    async def _after_lost_race(self, change: Change) -> Transaction | None:
+    async def _after_lost_race(self, change: Change) -> Draft | None:
         """Re-reads. Goes on where the row stands, unless another process holds it."""
         fresh = await self._reread(change.after.id)
         if fresh is None:
@@ -276,11 +273,11 @@ class Driver:
         self._publish(fresh)
         if is_same_write(fresh, change):
             self._observer.committed(change)
-            return fresh
+            return _as_stored(fresh)
         if self._only_reclaimed(fresh, change):
             after = evolve(change.after, version=fresh.version + 1)
             return await self._write(evolve(change, after=after, expected_version=fresh.version))
-        return as_recovered(fresh) if fresh.claimed_by in {"", self._owner} else None
+        return Draft(as_recovered(fresh)) if fresh.claimed_by in {"", self._owner} else None
 
     def _only_reclaimed(self, fresh: Transaction, change: Change) -> bool:
         """Whether nothing happened since but that this process claimed the row once more."""
@@ -314,8 +311,8 @@ def is_same_write(row: Transaction, change: Change) -> bool:
     )
 
 
-def _due(draft: Draft, now: datetime) -> datetime | None:
-    return None if draft.transaction.settled else now
+def _as_stored(transaction: Transaction) -> Draft:
+    return Draft(transaction, stored=transaction.steps)
 
 
 def _refused_try(result: Result) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from hashlib import sha256
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
 import protovalidate
@@ -47,23 +47,27 @@ CODES = {
 """Stable codes for protovalidate's rules; the tests keep every rule of our .proto files in here."""
 
 
-class Malformed:
-    """Bytes that are not the message that they should be."""
+class Unread(Generic[Request]):
+    """A request's bytes, to be parsed once its caller is known.
 
-
-def lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | Malformed]:
-    """A deserializer that leaves malformed requests to the gate, which says what is wrong.
-
-    gRPC itself would end the call with UNKNOWN, before any credentials were looked at.
+    gRPC's own parsing would end a malformed call with UNKNOWN, and would keep the message for as
+    long as the call waits.
     """
 
-    def parsed(data: bytes) -> Message | Malformed:
-        try:
-            return parse(data)
-        except DecodeError:
-            return Malformed()
+    __slots__ = ("_data", "_parse")
 
-    return parsed
+    def __init__(self, parse: Callable[[bytes], Request], data: bytes) -> None:
+        self._parse = parse
+        self._data = data
+
+    def read(self) -> Request:
+        """The message, once. Raises InvalidRequest when the bytes are not one."""
+        data, self._data = self._data, b""
+        try:
+            return self._parse(data)
+        except DecodeError:
+            text = "the request's bytes are not the message that this method takes"
+            raise InvalidRequest([Violation("request", "MALFORMED", text)]) from None
 
 
 class Gate:
@@ -96,7 +100,7 @@ class Gate:
 
     async def unary(
         self,
-        request: Request,
+        request: Unread[Request],
         context: Context,
         handle: Callable[[str, Request, Context], Awaitable[Response]],
     ) -> Response:
@@ -106,7 +110,7 @@ class Gate:
         self._calls += 1
         problem: Exception
         try:
-            return await handle(self._admit(request, context), request, context)
+            return await handle(*self._admit(request, context), context)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             problem = error
         finally:
@@ -115,7 +119,7 @@ class Gate:
 
     async def stream(
         self,
-        request: Request,
+        request: Unread[Request],
         context: Context,
         handle: Callable[[str, Request, Context], AsyncGenerator[Response]],
     ) -> AsyncGenerator[Response]:
@@ -125,8 +129,7 @@ class Gate:
         self._streams += 1
         problem: Exception | None = None
         try:
-            caller = self._admit(request, context)
-            async with aclosing(handle(caller, request, context)) as responses:
+            async with aclosing(handle(*self._admit(request, context), context)) as responses:
                 async for response in responses:
                     yield response
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
@@ -153,13 +156,12 @@ class Gate:
             self._observer.troubled("call", error)
         await abort(context, error)
 
-    def _admit(self, request: Message | Malformed, context: Context) -> str:
+    def _admit(self, unread: Unread[Request], context: Context) -> tuple[str, Request]:
+        """Who calls, and what for."""
         caller = self._caller(context)
-        if isinstance(request, Malformed):
-            text = "the request's bytes are not the message that this method takes"
-            raise InvalidRequest([Violation("request", "MALFORMED", text)])
+        request = unread.read()
         validate(request)
-        return caller
+        return caller, request
 
     def _caller(self, context: Context) -> str:
         for name, value in context.invocation_metadata() or ():

@@ -17,7 +17,7 @@ from coordinator.engine.cancel import Cancel
 from coordinator.engine.updates import Updates
 from coordinator.ports import Store
 from coordinator.rpc import mapping
-from coordinator.rpc.gate import Context, Gate
+from coordinator.rpc.gate import Context, Gate, Unread
 
 
 class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
@@ -33,25 +33,25 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self._updates = updates
 
     async def CreatePayment(
-        self, request: pb.CreatePaymentRequest, context: Context
+        self, request: Unread[pb.CreatePaymentRequest], context: Context
     ) -> pb.CreatePaymentResponse:
         """See payments.proto."""
         return await self._gate.unary(request, context, self._create)
 
     async def GetPayment(
-        self, request: pb.GetPaymentRequest, context: Context
+        self, request: Unread[pb.GetPaymentRequest], context: Context
     ) -> pb.GetPaymentResponse:
         """See payments.proto."""
         return await self._gate.unary(request, context, self._get)
 
     async def ListPayments(
-        self, request: pb.ListPaymentsRequest, context: Context
+        self, request: Unread[pb.ListPaymentsRequest], context: Context
     ) -> pb.ListPaymentsResponse:
         """See payments.proto."""
         return await self._gate.unary(request, context, self._list)
 
     async def WatchPayment(
-        self, request: pb.WatchPaymentRequest, context: Context
+        self, request: Unread[pb.WatchPaymentRequest], context: Context
     ) -> AsyncIterator[pb.WatchPaymentResponse]:
         """See payments.proto."""
         async with aclosing(self._gate.stream(request, context, self._watch)) as responses:
@@ -59,13 +59,13 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
                 yield response
 
     async def CancelPayment(
-        self, request: pb.CancelPaymentRequest, context: Context
+        self, request: Unread[pb.CancelPaymentRequest], context: Context
     ) -> pb.CancelPaymentResponse:
         """See payments.proto."""
         return await self._gate.unary(request, context, self._cancel_payment)
 
     async def ListJournal(
-        self, request: pb.ListJournalRequest, context: Context
+        self, request: Unread[pb.ListJournalRequest], context: Context
     ) -> pb.ListJournalResponse:
         """See payments.proto."""
         return await self._gate.unary(request, context, self._list_journal)
@@ -74,7 +74,10 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self, caller: str, request: pb.CreatePaymentRequest, context: Context
     ) -> pb.CreatePaymentResponse:
         wait_s = self._gate.wait_s(context)
-        accepted = await self._accept(mapping.new_payment(caller, request), wait_s)
+        new = mapping.new_payment(caller, request)
+        del request  # waiting for the payment's end takes long, and a message is large
+        accepted = await self._accept(new, wait_s)
+        del new
         settled = await self._settled(accepted.transaction, context)
         return pb.CreatePaymentResponse(
             payment=mapping.payment(settled), replayed=accepted.replayed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc
@@ -10,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from kessai.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from coordinator.domain.errors import ConfigurationError
-from coordinator.rpc.gate import lenient
+from coordinator.rpc.gate import Unread
 from coordinator.rpc.payments import PaymentServicer
 
 SERVICE = payments_pb2.DESCRIPTOR.services_by_name["PaymentService"].full_name
@@ -78,11 +79,11 @@ class _Collector:
 
 
 def _handlers(servicer: PaymentServicer) -> grpc.GenericRpcHandler[Any, Any]:
-    """PaymentService's methods, with malformed requests left to the gate."""
+    """PaymentService's methods, their requests left to the gate to parse."""
     collector = _Collector()
     payments_pb2_grpc.add_PaymentServiceServicer_to_server(servicer, collector)
     handlers = {
-        name: handler._replace(request_deserializer=lenient(handler.request_deserializer))
+        name: handler._replace(request_deserializer=partial(Unread, handler.request_deserializer))
         for name, handler in collector.handlers.items()
     }
     return grpc.method_handlers_generic_handler(SERVICE, handlers)

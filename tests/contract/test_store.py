@@ -253,7 +253,7 @@ def _without_failure(change: Change) -> Change:
 
 def _with_huge_number(change: Change) -> Change:
     steps = (evolve(change.after.steps[0], attempts=2**70), *change.after.steps[1:])
-    return evolve(change, after=evolve(change.after, steps=steps))
+    return evolve(change, after=evolve(change.after, steps=steps), moved=steps)
 
 
 def _with_naive_time(change: Change) -> Change:

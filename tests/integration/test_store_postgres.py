@@ -133,7 +133,7 @@ def test_text_that_postgresql_cannot_hold_fails_only_its_own_write(stores: Postg
                 changes = [touched(each) for each in stood]
                 spoiled = evolve(stood[1].steps[0], last_error=text)
                 after = evolve(changes[1].after, steps=(spoiled, *stood[1].steps[1:]))
-                changes[1] = evolve(changes[1], after=after)
+                changes[1] = evolve(changes[1], after=after, moved=(spoiled,))
                 results = await asyncio.gather(
                     *(store.commit(change) for change in changes), return_exceptions=True
                 )

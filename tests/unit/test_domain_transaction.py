@@ -440,3 +440,21 @@ def test_a_pending_try_that_is_decided_late_does_not_outlive_the_reservation() -
     results = [Result("points_reserve", O.QUERY, YES)]
     decided = record(draft, BOTH, results, late).transaction
     assert decided.try_deadline == decided.reserved_until
+
+
+def test_a_change_names_the_steps_that_moved_since_they_were_stored() -> None:
+    before = standing(State.RESERVED).transaction
+    draft = advance(Draft(before, stored=before.steps), BOTH, [Event.CAPTURE], NOW)
+    result = Result("card_charge", Operation.CONFIRM, Applied())
+    draft = record(draft, BOTH, [result], NOW)
+    change = draft.change(now=NOW, due_at=NOW, keep_claim=True)
+    unmoved = [step for step in change.after.steps if step not in change.moved]
+    assert change.after.step("card_charge") in change.moved
+    assert unmoved
+    assert all(step in before.steps for step in unmoved)
+
+
+def test_a_change_names_every_step_when_what_is_stored_is_not_known() -> None:
+    draft = Draft(as_recovered(opened().transaction))
+    change = draft.change(now=NOW, due_at=NOW, keep_claim=True)
+    assert change.moved == change.after.steps
