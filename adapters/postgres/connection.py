@@ -59,6 +59,7 @@ def make_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=connect_timeout_s,
+        pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
             "connect_timeout": connect_timeout_s,

@@ -211,6 +211,7 @@ STEP_MOVING: tuple[Field, ...] = (
 )
 STEP_WIPED = Field("wiped", Kind.BOOLEAN, attrgetter("wiped"))
 STEP_FIXED: tuple[Field, ...] = (
+    _step("role", Kind.TEXT),
     _step("position", Kind.INTEGER),
     Field("amount_minor", Kind.INTEGER, _step_minor),
     Field("currency", Kind.TEXT, _step_currency),

@@ -18,8 +18,8 @@ _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_S = 3600.0
 
 
-def migrate(url: str) -> str:
-    """Migrates to the newest revision, in one database transaction, and returns it.
+def migrate(url: str, revision: str = "head") -> str:
+    """Migrates up to `revision`, in one database transaction; returns the newest one there is.
 
     Raises StoreUnavailable, or ConfigurationError for a URL that is not one of PostgreSQL.
     """
@@ -28,7 +28,7 @@ def migrate(url: str) -> str:
         with engine.begin() as connection:
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     except sa.exc.DBAPIError as error:
         raise diagnose(error).as_error() from None
     finally:

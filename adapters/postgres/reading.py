@@ -20,6 +20,7 @@ from coordinator.domain.errors import Bug, KessaiError
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
+from coordinator.domain.phase import Role
 from coordinator.domain.transaction import (
     Attention,
     EntryKind,
@@ -192,6 +193,7 @@ def _step(row: sa.Row[Any], sealer: Sealer) -> Step:
         source = sealer.open(row.step_sealed, secret_context(row.id, row.step_phase))
     return Step(
         phase=row.step_phase,
+        role=Role(row.step_role),
         position=row.step_position,
         status=StepStatus(row.step_status),
         amount=None

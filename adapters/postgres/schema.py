@@ -17,13 +17,13 @@ from sqlalchemy import CheckConstraint, Column, Index, PrimaryKeyConstraint, Tab
 
 from coordinator.domain.machine import (
     INITIAL,
-    LIVE,
     RELEASED,
     SETTLED,
     state_check,
     transition_check,
 )
 from coordinator.domain.money import MAX_MINOR
+from coordinator.domain.phase import Role
 from coordinator.domain.transaction import EntryKind, StepStatus
 
 
@@ -50,9 +50,14 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
 
 
 ID = sa.Uuid(as_uuid=False).with_variant(sa.CHAR(36), "sqlite")
-LIVE_SQL = state_check("state", LIVE)
-HOLDS_ORDER_SQL = f"order_id <> '' AND NOT ({state_check('state', RELEASED)})"
-"""The transactions that keep others off their order."""
+LIVE_SQL = "due_at IS NOT NULL"
+"""The transactions that somebody still has to drive; a CHECK keeps this and the state equal.
+
+Not by `state`: PostgreSQL updates a row in place only while no column of an index or of its
+predicate changes, and the state does with every commit.
+"""
+HOLDS_ORDER_SQL = "order_id <> '' AND failure_code IS NULL"
+"""The transactions that keep others off their order: those that are not released, by a CHECK."""
 
 metadata = sa.MetaData()
 
@@ -117,8 +122,8 @@ transactions = Table(
         name="transactions_due_unless_settled",
     ),
     CheckConstraint(
-        f"failure_code IS NOT NULL OR NOT ({state_check('state', RELEASED)})",
-        name="transactions_release_has_failure",
+        f"(failure_code IS NOT NULL) = ({state_check('state', RELEASED)})",
+        name="transactions_failure_means_release",
     ),
     CheckConstraint(
         "(failure_code IS NULL) = (failure_reason IS NULL)"
@@ -130,6 +135,7 @@ transactions = Table(
         name="transactions_attention_is_whole",
     ),
     _claim_check("transactions"),
+    postgresql_with={"fillfactor": 80},
 )
 
 Index(
@@ -164,6 +170,7 @@ for _filter in ("order_id", "customer_id", "merchant_id"):
     )
 
 _STATUSES = ", ".join(f"'{status}'" for status in StepStatus)
+_ROLES = ", ".join(f"'{role}'" for role in Role)
 
 steps = Table(
     "steps",
@@ -183,7 +190,9 @@ steps = Table(
     _text("refusal_code"),
     _text("refusal_reason"),
     _text("reference"),
+    _text("role"),
     PrimaryKeyConstraint("transaction_id", "phase", name="steps_pkey"),
+    CheckConstraint(f"role IN ({_ROLES})", name="steps_role_known"),
     CheckConstraint(f"status IN ({_STATUSES})", name="steps_status_known"),
     CheckConstraint("position >= 0", name="steps_position_counts"),
     CheckConstraint("attempts >= 0", name="steps_attempts_count"),

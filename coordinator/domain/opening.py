@@ -78,6 +78,7 @@ def _open_step(
     if tender is not None:
         return Step(
             phase.name,
+            phase.role,
             position,
             StepStatus.UNTRIED,
             tender.amount,
@@ -85,5 +86,5 @@ def _open_step(
             secret=phase.secret_source,
         )
     if phase.role is Role.GIVES:
-        return Step(phase.name, position, StepStatus.UNTRIED, amount, merchant_id)
-    return Step(phase.name, position, StepStatus.UNTRIED, None)
+        return Step(phase.name, phase.role, position, StepStatus.UNTRIED, amount, merchant_id)
+    return Step(phase.name, phase.role, position, StepStatus.UNTRIED, None)

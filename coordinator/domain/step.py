@@ -42,6 +42,7 @@ MAY_HOLD = frozenset({StepStatus.TRYING, StepStatus.PENDING, StepStatus.HELD})
 class Step(Record, frozen=True):
     """One phase of one transaction.
 
+    role             the phase's, kept with the step: flows and phases come and go
     source           the tender's source, or the merchant; empty for ANNOUNCES, and again once a
                      secret is no longer needed
     attempts         calls so far of the operation that the transaction's state asks for
@@ -51,6 +52,7 @@ class Step(Record, frozen=True):
     HIDDEN = frozenset({"source"})
 
     phase: str
+    role: Role
     position: int
     status: StepStatus
     amount: Money | None

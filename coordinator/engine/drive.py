@@ -244,7 +244,9 @@ class Driver:
 
     async def _commit(self, draft: Draft, now: datetime) -> Draft | None:
         """The draft to go on from, or None when somebody else drives the transaction."""
-        due_at = None if draft.transaction.settled else now
+        before = draft.transaction
+        # What is due stays due as it was: a new time would touch the index of due times.
+        due_at = None if before.settled else min(before.due_at or now, now)
         return await self._write(draft.change(now=now, due_at=due_at, keep_claim=True))
 
     async def _write(self, change: Change) -> Draft | None:

@@ -10,13 +10,13 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from kessai.payments.v1 import payments_pb2 as pb
-from msgspec import json
 from msgspec.structs import asdict
 
 from coordinator.domain.errors import InvalidRequest, Violation
 from coordinator.domain.ids import TransactionId, parse_transaction_id
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
+from coordinator.domain.phase import Role
 from coordinator.domain.transaction import JournalEntry, Step, StepStatus, Tender, Transaction
 from coordinator.engine.accept import NewPayment, OrderConflict
 from coordinator.ports import PaymentQuery
@@ -158,8 +158,6 @@ def payment(transaction: Transaction) -> pb.Payment:
 
 
 def _tenders(transaction: Transaction) -> list[Plain]:
-    body = json.decode(transaction.request, type=dict[str, str])
-    methods = {value for name, value in body.items() if name.endswith("].method")}
     return [
         {
             "method": step.phase,
@@ -167,7 +165,7 @@ def _tenders(transaction: Transaction) -> list[Plain]:
             "amount": _money_fields(step.amount),
         }
         for step in transaction.steps
-        if step.phase in methods and step.amount is not None
+        if step.role is Role.TAKES and step.amount is not None
     ]
 
 

@@ -288,7 +288,7 @@ def test_a_violated_constraint_is_named_and_no_value_is_quoted(stores: Stores) -
     async def scenario() -> None:
         async with stores.open() as store:
             stood = await committed(store, creation())
-            with pytest.raises(Bug, match="transactions_release_has_failure") as caught:
+            with pytest.raises(Bug, match="transactions_failure_means_release") as caught:
                 await store.commit(_without_failure(commit_of(released(stood))))
             assert stood.id not in str(caught.value)
 
