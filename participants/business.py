@@ -17,11 +17,22 @@ import sqlalchemy as sa
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalStep:
+    """The confirmed step that a refund gives back; never itself a refund."""
+
+    transaction_id: UUID
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRequest:
     """A first Try.
 
-    account     the wallet, card token or merchant; kept out of repr(), since it may be a secret
+    account     the wallet, card token or merchant; kept out of repr(), since it may be a secret.
+                Of no meaning for a refund, which goes the way that the payment came
     hold_until  the hold must outlive this time; age alone never undoes it. None if it was not given
+    refund_of   set for a refund: money is to go the other way. The fence has seen that the step was
+                confirmed in this currency, and that all its refunds together stay within that
     """
 
     transaction_id: UUID
@@ -30,17 +41,22 @@ class HoldRequest:
     amount_minor: int
     account: str = field(repr=False)
     hold_until: datetime | None = None
+    refund_of: OriginalStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTry:
-    """A Try that was answered HELD or PENDING. Its account is what the business stored of it."""
+    """A Try that was answered HELD or PENDING. Its account is what the business stored of it.
+
+    refund_of  set for a refund, as it was in its HoldRequest
+    """
 
     transaction_id: UUID
     phase: str
     currency_code: str
     amount_minor: int
     reference: str
+    refund_of: OriginalStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +103,14 @@ class Business(Protocol):
     def hold(self, connection: sa.Connection, request: HoldRequest) -> TryOutcome:
         """Sets the amount aside. Whoever answers Refused must have written nothing that holds."""
 
-    def confirm(self, connection: sa.Connection, held: OpenTry) -> Confirmed | Refused:
-        """Makes the hold final. Refused leaves the hold as it is: a Cancel will follow."""
+    def confirm(
+        self, connection: sa.Connection, held: OpenTry, final_minor: int
+    ) -> Confirmed | Refused:
+        """Makes `final_minor` of the hold final and gives the rest back, both or neither.
+
+        `final_minor` is above 0 and at most `held.amount_minor`. Refused leaves the whole hold as
+        it is: a Cancel will follow.
+        """
 
     def cancel(self, connection: sa.Connection, held: OpenTry) -> None:
         """Gives back what was set aside, whether it was held, pending or refused at Confirm."""

@@ -72,7 +72,19 @@ class Card:
         ledger.add_account(connection, CAPTURED)
 
     def hold(self, connection: sa.Connection, request: HoldRequest) -> TryOutcome:
-        """Authorizes. Refuses with UNKNOWN_CARD, CARD_DECLINED or CARD_LIMIT_EXCEEDED."""
+        """Authorizes, or promises a refund of what was captured, for which no token is needed.
+
+        Refuses with UNKNOWN_CARD, CARD_DECLINED or CARD_LIMIT_EXCEEDED.
+        """
+        if request.refund_of is not None:
+            key = ledger.Key(request.transaction_id, request.phase)
+            ledger.add_promise(
+                connection,
+                ledger.Hold(
+                    key, CAPTURED, request.currency_code, request.amount_minor, refund=True
+                ),
+            )
+            return Held(reference=f"rfnd_{request.transaction_id.hex[:16]}")
         token = read_token(request.account)
         if token is None:
             return Refused("UNKNOWN_CARD", "This card is not known.")
@@ -107,8 +119,20 @@ class Card:
             return Pending(reference=reference, kind="redirect", url=url)
         return Held(reference=reference)
 
-    def confirm(self, connection: sa.Connection, held: OpenTry) -> Confirmed | Refused:
-        """Captures. Refuses with CAPTURE_DECLINED, and then keeps the hold."""
+    def confirm(
+        self, connection: sa.Connection, held: OpenTry, final_minor: int
+    ) -> Confirmed | Refused:
+        """Captures and voids the rest. Refuses with CAPTURE_DECLINED, and then keeps the hold.
+
+        A refund goes to the card that the original authorization was on, and is never refused.
+        """
+        key = ledger.Key(held.transaction_id, held.phase)
+        if held.refund_of is not None:
+            payer = ledger.account_of(
+                connection, ledger.Key(held.refund_of.transaction_id, held.refund_of.phase)
+            )
+            ledger.use_hold(connection, key, payer, sign=-1, amount_minor=final_minor)
+            return Confirmed()
         token = connection.execute(
             sa.select(AUTHORIZATIONS.c.token_kind).where(_is(held.transaction_id, held.phase))
         ).scalar_one()
@@ -116,8 +140,7 @@ class Card:
             return Refused("CAPTURE_DECLINED", "The card's bank refused to complete the payment.")
         if token == CardToken.TIMEOUT_AFTER_CAPTURE:
             self._answer_late(held.transaction_id, held.phase)
-        key = ledger.Key(held.transaction_id, held.phase)
-        ledger.use_hold(connection, key, CAPTURED, sign=-1)
+        ledger.use_hold(connection, key, CAPTURED, sign=-1, amount_minor=final_minor)
         return Confirmed()
 
     def cancel(self, connection: sa.Connection, held: OpenTry) -> None:

@@ -14,6 +14,7 @@ from enum import StrEnum
 import grpc
 
 from participants import world
+from participants.conformance_amounts import AMOUNT_RULES
 from participants.conformance_probe import CheckOptions, Garbled, Probe
 from participants.conformance_reading import READING_RULES
 from participants.conformance_rules import FENCE_RULES
@@ -21,7 +22,7 @@ from participants.conformance_steps import Broken, NotCheckable, Rule
 
 __all__ = ["RULES", "CheckOptions", "Report", "Result", "Verdict", "check"]
 
-RULES = (*FENCE_RULES, *READING_RULES)
+RULES = (*FENCE_RULES, *READING_RULES, *AMOUNT_RULES)
 
 
 class Verdict(StrEnum):
@@ -64,8 +65,8 @@ class Report:
 def check(target: str, options: CheckOptions, rules: Sequence[Rule] = RULES) -> Report:
     """Checks the rules at `target` (`HOST:PORT`). Raises nothing that the participant could cause.
 
-    It takes some seconds, writes a few dozen transactions and confirms a few of them: use an
-    account made for tests. What is left held is cancelled.
+    It takes some seconds, writes some 150 transactions, confirms some of them and refunds
+    some of these: use an account made for tests. What is left held is cancelled.
     """
     channel_options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(target, options=channel_options) as channel:

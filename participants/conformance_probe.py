@@ -27,14 +27,16 @@ class CheckOptions:
     """What the kit works with.
 
     account          an account whose Trys are answered HELD, good for some 40 times the amount; a
-                     few of the payments are confirmed for good
+                     few of the payments are confirmed for good, others refunded
     currency_code    ISO 4217
     amount_minor     of every payment, in minor units
     other_account    another name than `account`; it need not exist
     refused_account  an account whose Trys are refused; without it the rules about refusals stay
                      unchecked
     scarce_account   an account with exactly twice the amount, which nobody else uses; with it the
-                     kit sees whether a repeat holds or gives back twice
+                     kit sees whether a repeat holds or gives back twice, and whether a Confirm of
+                     less and a refund move what they say. It is left with what it had, unless the
+                     service cannot refund
     phase            the phase's name
     timeout_s        how long one answer may take, in seconds
     parallel         how many identical requests are sent at once
@@ -133,6 +135,21 @@ class Probe:
         """A Cancel."""
         fields = {"transaction_id": transaction_id, "phase": self.options.phase}
         return pb.CancelRequest(**(fields | changes))
+
+    def refund(self, transaction_id: str, original: str, amount_minor: int, **names: Any) -> Reply:
+        """Sends a Try that gives so much of the `original` transaction's step back."""
+        return self.ask("Try", self.refund_request(transaction_id, original, amount_minor, **names))
+
+    def refund_request(
+        self, transaction_id: str, original: str, amount_minor: int, **changes: Any
+    ) -> pb.TryRequest:
+        """A Try that gives back, without an account."""
+        fields: dict[str, Any] = {
+            "amount": self.money(amount_minor),
+            "account": "",
+            "refund_of": pb.OriginalStep(transaction_id=original, phase=self.options.phase),
+        }
+        return self.try_request(transaction_id, **(fields | changes))
 
     def query(self, transaction_id: str, **changes: Any) -> Reply:
         """Sends a Query."""

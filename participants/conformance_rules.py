@@ -240,15 +240,15 @@ def _expect_unchanged(probe: Probe, transaction_id: str, what: str) -> None:
         raise Broken(f"after {what}, Query told another amount")
 
 
-@rule("4d", "A Confirm of another amount is refused with ALREADY_EXISTS and changes nothing.")
+@rule("4d", "A Confirm repeated with another amount is refused with ALREADY_EXISTS.")
 def _confirm_of_other_amount(probe: Probe) -> str:
-    what = "a Confirm of another amount"
-    transaction_id, _ = held(probe)
-    amount = probe.money(probe.options.amount_minor + 1)
-    reply = probe.confirm(transaction_id, amount=amount)
-    expect_code(reply, grpc.StatusCode.ALREADY_EXISTS, what)
-    _expect_unchanged(probe, transaction_id, what)
-    return "ALREADY_EXISTS; still HELD"
+    transaction_id, first = confirmed(probe)
+    for amount_minor in (probe.options.amount_minor + 1, 2 * probe.options.amount_minor):
+        reply = probe.confirm(transaction_id, amount=probe.money(amount_minor))
+        expect_code(reply, grpc.StatusCode.ALREADY_EXISTS, "a Confirm repeated with another amount")
+    expect(probe.query(transaction_id), pb.STATUS_CONFIRMED, "the Query after it")
+    expect_same(first, [probe.confirm(transaction_id)], "the first Confirm, repeated after that,")
+    return "ALREADY_EXISTS; still CONFIRMED"
 
 
 @rule("5a", "A Confirm without a Try is refused with FAILED_PRECONDITION and leaves nothing.")

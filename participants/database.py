@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.schema import CreateColumn
 
 from participants.errors import StoreUnavailable
 
@@ -39,18 +40,36 @@ def make_engine(url: str, *, connections: int = 16) -> sa.Engine:
 
 
 def create_tables(engine: sa.Engine, *schemas: sa.MetaData) -> None:
-    """Creates the tables that are missing.
+    """Creates the tables that are missing, and the columns and indexes that older ones lack.
 
-    Enough for a reference service and for tests; a service that lives longer migrates its schema.
-    Two processes that start at once may both try: the loser looks again. Raises StoreUnavailable.
+    Enough for a reference service and for tests: it adds columns that are null or have a default,
+    and neither changes nor constrains what is there. A service that lives longer migrates its
+    schema. Two processes that start at once may both try: the loser looks again. Raises
+    StoreUnavailable.
     """
     for schema in schemas:
         try:
-            schema.create_all(engine)
+            _create(engine, schema)
         except (exc.IntegrityError, exc.ProgrammingError):
-            schema.create_all(engine)
+            _create(engine, schema)
         except exc.OperationalError as error:
             raise StoreUnavailable("the database cannot be used") from error
+
+
+def _create(engine: sa.Engine, schema: sa.MetaData) -> None:
+    schema.create_all(engine)
+    with engine.begin() as connection:
+        for table in schema.sorted_tables:
+            there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    made = CreateColumn(column).compile(dialect=engine.dialect)
+                    # A second process waits here for the first, and then finds nothing to do.
+                    connection.execute(
+                        sa.text(f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {made}")
+                    )
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
 
 
 def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], Result]) -> Result:

@@ -32,6 +32,13 @@ class NotHeld(FenceError):
     reason = "NOT_HELD"
 
 
+class MoreThanHeld(FenceError):
+    """A Confirm of more than its Try held."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MORE_THAN_HELD"
+
+
 class AlreadyCancelled(FenceError):
     """A Confirm after a Cancel."""
 

@@ -10,11 +10,13 @@ Try
     after the Confirm, PENDING even after the decision; Query tells what holds now.
   - after a Cancel, of a hold or of nothing: CANCELLED, always the same bytes, and nothing is held.
     "HELD" would no longer be true, and a late Try may come when the payment is long over.
-  - another amount, currency or account: ALREADY_EXISTS, DIFFERENT_REQUEST.
+  - another amount, currency, account or step to refund: ALREADY_EXISTS, DIFFERENT_REQUEST.
 Confirm
   - confirmed or refused before: the first Confirm's answer, byte for byte, even when a Cancel
     followed the refusal.
-  - another amount than the Try's: ALREADY_EXISTS, DIFFERENT_REQUEST.
+  - another amount than the first Confirm's, or another currency than the Try's: ALREADY_EXISTS,
+    DIFFERENT_REQUEST. The first Confirm decides how much becomes final.
+  - more than the Try's amount: FAILED_PRECONDITION, MORE_THAN_HELD; nothing is remembered.
   - no Try, or it is pending or was refused: FAILED_PRECONDITION, NOT_HELD; nothing is remembered.
   - after a Cancel: FAILED_PRECONDITION, ALREADY_CANCELLED.
 Cancel
@@ -22,6 +24,9 @@ Cancel
   - no Try, or it was refused: CANCELLED; moves nothing and is remembered.
   - after a refused Confirm: CANCELLED; gives the hold back.
   - confirmed: FAILED_PRECONDITION, ALREADY_CONFIRMED.
+
+A refund is a Try of its own, and all of the above holds for it; `refunds` sees to it that refunds
+never exceed what was confirmed.
 
 Only answers are remembered. An error changes nothing, and the same request may succeed later.
 
@@ -43,13 +48,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from kessai.participant.v1 import participant_pb2 as pb
 
-from participants import fence_table, listing
+from participants import fence_table, listing, refunds
 from participants.business import (
     Business,
     Confirmed,
     Held,
     HoldRequest,
     OpenTry,
+    OriginalStep,
     Pending,
     Refused,
     TryOutcome,
@@ -59,6 +65,7 @@ from participants.errors import (
     AlreadyCancelled,
     AlreadyConfirmed,
     DifferentRequest,
+    MoreThanHeld,
     NotHeld,
 )
 from participants.fence_table import FENCE_METADATA, OPEN, FenceRow, FenceStatus
@@ -89,7 +96,10 @@ class Fence:
         return pb.TryResponse(answer=pb.Answer.FromString(answer))
 
     def confirm(self, request: pb.ConfirmRequest) -> pb.ConfirmResponse:
-        """Makes a hold final, once. Raises DifferentRequest, NotHeld, AlreadyCancelled."""
+        """Makes a hold final, or a part of it, once.
+
+        Raises DifferentRequest, NotHeld, MoreThanHeld, AlreadyCancelled.
+        """
         answer = in_transaction(self._engine, lambda connection: self._confirm(connection, request))
         return pb.ConfirmResponse(answer=pb.Answer.FromString(answer))
 
@@ -135,25 +145,15 @@ class Fence:
     def _try(self, connection: sa.Connection, request: pb.TryRequest) -> bytes:
         row = fence_table.claim(connection, UUID(request.transaction_id), request.phase)
         digest = fence_table.digest(row.transaction_id, row.phase, request.account)
+        refund_of = refunds.original_of(request)
         if row.try_answer is not None:
-            _require_same(row, request.amount, digest)
+            _require_same_try(row, request.amount, digest, refund_of)
             return _bytes(row.present_answer if _is_cancelled(row) else row.try_answer)
         if _is_cancelled(row):
             answer = _answer(request, request.amount, pb.STATUS_CANCELLED)
             status = FenceStatus.CANCELLED
         else:
-            outcome = self._business.hold(
-                connection,
-                HoldRequest(
-                    transaction_id=row.transaction_id,
-                    phase=row.phase,
-                    currency_code=request.amount.currency_code,
-                    amount_minor=request.amount.minor_units,
-                    account=request.account,
-                    hold_until=_time(request),
-                ),
-            )
-            status, answer = _tried(request, outcome)
+            status, answer = _tried(request, self._hold(connection, row, request, refund_of))
         stored = _serialize(answer)
         fence_table.write(
             connection,
@@ -162,32 +162,66 @@ class Fence:
             currency_code=request.amount.currency_code,
             amount_minor=request.amount.minor_units,
             account_digest=digest,
+            refund_of_transaction_id=None if refund_of is None else refund_of.transaction_id,
+            refund_of_phase=None if refund_of is None else refund_of.phase,
             reference=answer.reference,
             try_answer=stored,
             present_answer=stored,
         )
         return stored
 
+    def _hold(
+        self,
+        connection: sa.Connection,
+        row: FenceRow,
+        request: pb.TryRequest,
+        refund_of: OriginalStep | None,
+    ) -> TryOutcome:
+        if refund_of is not None:
+            refusal = refunds.why_refused(connection, refund_of, request.amount)
+            if refusal is not None:
+                return refusal
+        outcome = self._business.hold(
+            connection,
+            HoldRequest(
+                transaction_id=row.transaction_id,
+                phase=row.phase,
+                currency_code=request.amount.currency_code,
+                amount_minor=request.amount.minor_units,
+                account=request.account,
+                hold_until=_time(request),
+                refund_of=refund_of,
+            ),
+        )
+        if refund_of is not None and not isinstance(outcome, Refused):
+            refunds.take(connection, refund_of, request.amount.minor_units)
+        return outcome
+
     def _confirm(self, connection: sa.Connection, request: pb.ConfirmRequest) -> bytes:
         row = fence_table.read(connection, UUID(request.transaction_id), request.phase, lock=True)
         if row is None:
             raise NotHeld("no Try of this transaction has arrived")
-        if row.try_answer is not None:
-            _require_same(row, request.amount, None)
+        _require_same_confirm(row, request.amount)
         if row.confirm_answer is not None:
             return row.confirm_answer
         if _is_cancelled(row):
             raise AlreadyCancelled("the transaction was cancelled")
         if row.status is not FenceStatus.HELD:
             raise NotHeld(f"the Try is {row.status.lower()}")
-        outcome = self._business.confirm(connection, _open_try(row))
+        held, final_minor = _open_try(row), request.amount.minor_units
+        if final_minor > held.amount_minor:
+            raise MoreThanHeld(f"{final_minor} is more than the {held.amount_minor} that was held")
+        refunds.lock_original(connection, row)
+        outcome = self._business.confirm(connection, held, final_minor)
         if isinstance(outcome, Confirmed):
             status = FenceStatus.CONFIRMED
-            answer = _answer(request, request.amount, pb.STATUS_CONFIRMED)
+            answer = _answer(request, _amount(row), pb.STATUS_CONFIRMED)
+            answer.confirmed.CopyFrom(request.amount)
             answer.reference = outcome.reference or row.reference
+            refunds.give_back(connection, row, held.amount_minor - final_minor)
         else:
             status = FenceStatus.CONFIRM_REFUSED
-            answer = _refused(request, request.amount, outcome)
+            answer = _refused(request, _amount(row), outcome)
             answer.reference = row.reference
         stored = _serialize(answer)
         fence_table.write(
@@ -195,6 +229,7 @@ class Fence:
             row,
             status=status,
             reference=answer.reference,
+            confirm_minor=final_minor,
             confirm_answer=stored,
             present_answer=stored,
         )
@@ -207,7 +242,10 @@ class Fence:
         if row.status is FenceStatus.CONFIRMED:
             raise AlreadyConfirmed("the transaction was confirmed; a refund gives it back")
         if row.status in OPEN:
-            self._business.cancel(connection, _open_try(row))
+            held = _open_try(row)
+            refunds.lock_original(connection, row)
+            self._business.cancel(connection, held)
+            refunds.give_back(connection, row, held.amount_minor)
         answer = _answer(request, _amount(row), pb.STATUS_CANCELLED)
         answer.reference = row.reference
         stored = _serialize(answer)
@@ -229,7 +267,11 @@ class Fence:
         present = listing.present(row)
         if row.status is not FenceStatus.PENDING:
             return present
-        outcome = settle(connection, _open_try(row))
+        held = _open_try(row)
+        refunds.lock_original(connection, row)
+        outcome = settle(connection, held)
+        if isinstance(outcome, Refused):
+            refunds.give_back(connection, row, held.amount_minor)
         status, answer = _tried(present, outcome)
         answer.reference = answer.reference or row.reference
         fence_table.write(
@@ -251,7 +293,7 @@ def _answer(named: _Named, amount: pb.Money | None, status: pb.Status) -> pb.Ans
     )
 
 
-def _refused(named: _Named, amount: pb.Money, outcome: Refused) -> pb.Answer:
+def _refused(named: _Named, amount: pb.Money | None, outcome: Refused) -> pb.Answer:
     answer = _answer(named, amount, pb.STATUS_REFUSED)
     answer.refusal.CopyFrom(pb.Refusal(code=outcome.code, reason=outcome.reason))
     return answer
@@ -307,19 +349,31 @@ def _open_try(row: FenceRow) -> OpenTry:
         currency_code=row.currency_code,
         amount_minor=row.amount_minor,
         reference=row.reference,
+        refund_of=row.refund_of,
     )
 
 
-def _require_same(row: FenceRow, amount: pb.Money, digest: bytes | None) -> None:
-    """Raises DifferentRequest, naming the fields that differ; `digest` None compares no account."""
-    differing = [
-        name
-        for name, differs in (
-            ("amount.currency_code", row.currency_code != amount.currency_code),
-            ("amount.minor_units", row.amount_minor != amount.minor_units),
-            ("account", digest is not None and row.account_digest != digest),
-        )
-        if differs
-    ]
+def _require_same_try(
+    row: FenceRow, amount: pb.Money, digest: bytes, refund_of: OriginalStep | None
+) -> None:
+    _require_equal(
+        ("amount.currency_code", row.currency_code, amount.currency_code),
+        ("amount.minor_units", row.amount_minor, amount.minor_units),
+        ("account", row.account_digest, digest),
+        ("refund_of", row.refund_of, refund_of),
+    )
+
+
+def _require_same_confirm(row: FenceRow, amount: pb.Money) -> None:
+    """The Try's currency, where a Try is known, and the first Confirm's amount after one."""
+    if row.currency_code is not None:
+        _require_equal(("amount.currency_code", row.currency_code, amount.currency_code))
+    if row.asked_minor is not None:
+        _require_equal(("amount.minor_units", row.asked_minor, amount.minor_units))
+
+
+def _require_equal(*fields: tuple[str, object, object]) -> None:
+    """Raises DifferentRequest, naming the fields whose first and present values differ."""
+    differing = [name for name, first, present in fields if first != present]
     if differing:
         raise DifferentRequest("differs from the first request in " + ", ".join(differing))

@@ -17,6 +17,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from participants.business import OriginalStep
+
 
 class FenceStatus(StrEnum):
     """Where a row stands."""
@@ -55,6 +57,12 @@ FENCE = sa.Table(
     sa.Column("cancel_answer", sa.LargeBinary),
     sa.Column("present_answer", sa.LargeBinary),
     sa.Column("update_time", sa.DateTime(timezone=True), nullable=False),
+    # What the first Confirm asked to make final. Null in rows of before partial Confirms: all.
+    sa.Column("confirm_minor", sa.BigInteger),
+    # The step that this one gives back; and of this step, what its refunds hold or have made final.
+    sa.Column("refund_of_transaction_id", sa.Uuid),
+    sa.Column("refund_of_phase", sa.Text),
+    sa.Column("refunded_minor", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint(f"status IN ('NEW', {_COMMITTED})", name="fence_status_is_known"),
     sa.CheckConstraint(
         "(try_answer IS NULL) = (amount_minor IS NULL)"
@@ -72,6 +80,20 @@ FENCE = sa.Table(
     sa.CheckConstraint(
         "status IN ('NEW', 'CANCELLED') OR try_answer IS NOT NULL",
         name="fence_only_tombstones_lack_try",
+    ),
+    sa.CheckConstraint(
+        "confirm_minor IS NULL OR (confirm_answer IS NOT NULL"
+        " AND confirm_minor BETWEEN 1 AND amount_minor)",
+        name="fence_confirms_at_most_what_was_held",
+    ),
+    sa.CheckConstraint(
+        "(refund_of_transaction_id IS NULL) = (refund_of_phase IS NULL)",
+        name="fence_refund_names_its_step",
+    ),
+    sa.CheckConstraint(
+        "refunded_minor = 0 OR (status = 'CONFIRMED' AND refund_of_phase IS NULL"
+        " AND refunded_minor BETWEEN 0 AND coalesce(confirm_minor, amount_minor))",
+        name="fence_refunds_at_most_what_was_confirmed",
     ),
     sa.Index("fence_by_update_time", "update_time", "transaction_id", "phase"),
 )
@@ -93,6 +115,24 @@ class FenceRow:
     cancel_answer: bytes | None
     present_answer: bytes | None
     update_time: datetime
+    confirm_minor: int | None
+    refund_of_transaction_id: UUID | None
+    refund_of_phase: str | None
+    refunded_minor: int
+
+    @property
+    def refund_of(self) -> OriginalStep | None:
+        """The step that this one gives back; None where it is no refund."""
+        if self.refund_of_transaction_id is None or self.refund_of_phase is None:
+            return None
+        return OriginalStep(self.refund_of_transaction_id, self.refund_of_phase)
+
+    @property
+    def asked_minor(self) -> int | None:
+        """What the first Confirm asked to make final; None before it."""
+        if self.confirm_answer is None:
+            return None
+        return self.amount_minor if self.confirm_minor is None else self.confirm_minor
 
 
 def _row(mapping: sa.RowMapping) -> FenceRow:

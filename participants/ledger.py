@@ -7,7 +7,7 @@ that SQL.
 Accounts are of two kinds. A *guarded* account (a wallet) keeps its balance and what is held of it
 beside its postings, with CHECKs that neither the balance nor what is free of it falls below 0. Any
 other account has only its postings: nothing limits it, so no row is a point where all payments
-queue.
+queue. Where such an account must pay something out, `lock_free` sums up what it has.
 
 Signs: a posting is added to its account. A guarded account is counted in one unit, and the service
 sees to it. Functions work on the connection given to them and commit nothing.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
@@ -66,6 +67,7 @@ POSTINGS = sa.Table(
         [ENTRIES.c.transaction_id, ENTRIES.c.phase, ENTRIES.c.operation],
     ),
     sa.CheckConstraint("amount_minor <> 0", name="ledger_posting_moves_something"),
+    sa.Index("ledger_postings_by_account", "account"),
 )
 
 HOLDS = sa.Table(
@@ -77,12 +79,28 @@ HOLDS = sa.Table(
     sa.Column("unit", sa.Text, nullable=False),
     sa.Column("amount_minor", sa.BigInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    # Whether it is there to give a payment back.
+    sa.Column("refund", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint("amount_minor > 0", name="ledger_hold_is_positive"),
     sa.CheckConstraint("state IN ('OPEN', 'USED', 'RELEASED')", name="ledger_hold_state_is_known"),
     sa.Index(
         "ledger_open_holds", "transaction_id", "phase", postgresql_where=sa.text("state = 'OPEN'")
     ),
+    sa.Index(
+        "ledger_open_refunds", "account", postgresql_where=sa.text("state = 'OPEN' AND refund")
+    ),
 )
+
+
+class Operation(StrEnum):
+    """What an entry was posted for."""
+
+    OPEN = "open"
+    CONFIRM = "confirm"
+    REFUND = "refund"
+    """The Confirm of a refund."""
+    PAYOUT = "payout"
+
 
 OPENING_PHASE = "opening"
 _OPENINGS = UUID("6b657373-6169-4f70-a565-6e696e677321")
@@ -113,16 +131,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An amount set aside on an account, in minor units of `unit`."""
+    """An amount set aside on an account, in minor units of `unit`; `refund`: to be given back."""
 
     key: Key
     account: str
     unit: str
     amount_minor: int
+    refund: bool = False
 
 
-class NoOpenHold(Exception):
-    """The hold is not there or no longer open: the fence let something through that it must not."""
+class NoHold(Exception):
+    """There is no such hold, or none open: the fence let something through that it must not."""
 
 
 def add_account(connection: sa.Connection, account: str, *, guarded: bool = False) -> None:
@@ -161,7 +180,9 @@ def open_account(
         sa.select(ENTRIES.c.phase).where(ENTRIES.c.transaction_id == key.transaction_id)
     ).first()
     if there is None:
-        post(connection, key, "open", unit, {account: opening_minor, source: -opening_minor})
+        post(
+            connection, key, Operation.OPEN, unit, {account: opening_minor, source: -opening_minor}
+        )
 
 
 def find_account(connection: sa.Connection, account: str) -> Account | None:
@@ -178,6 +199,13 @@ def add_hold(connection: sa.Connection, hold: Hold, account: Account) -> None:
 
     Raises IntegrityError when a guarded account has too little that is free: look first.
     """
+    add_promise(connection, hold)
+    if account.guarded:
+        _add_held(connection, hold.account, hold.amount_minor)
+
+
+def add_promise(connection: sa.Connection, hold: Hold) -> None:
+    """Sets the amount aside on an account that is not guarded."""
     connection.execute(
         sa.insert(HOLDS).values(
             transaction_id=hold.key.transaction_id,
@@ -186,29 +214,75 @@ def add_hold(connection: sa.Connection, hold: Hold, account: Account) -> None:
             unit=hold.unit,
             amount_minor=hold.amount_minor,
             state="OPEN",
+            refund=hold.refund,
         )
     )
-    if account.guarded:
-        _add_held(connection, hold.account, hold.amount_minor)
 
 
-def use_hold(connection: sa.Connection, key: Key, counter_account: str, *, sign: int) -> Hold:
-    """Closes the open hold and posts its amount, in an entry of operation `confirm`.
+def account_of(connection: sa.Connection, key: Key) -> str:
+    """The account of a hold, be it open, used or released. Raises NoHold."""
+    query = sa.select(HOLDS.c.account).where(
+        HOLDS.c.transaction_id == key.transaction_id, HOLDS.c.phase == key.phase
+    )
+    account = connection.execute(query).scalar_one_or_none()
+    if account is None:
+        raise NoHold(f"{key.transaction_id} has no hold in {key.phase}")
+    return str(account)
+
+
+def lock_free(connection: sa.Connection, account: str, unit: str) -> int:
+    """What an account that is not guarded could pay out now, in minor units of `unit`.
+
+    That is the sum of its postings less the refunds that are held. Only those who ask here queue
+    for the account's row, until their transactions end; what credits the account meanwhile does
+    not wait, and only adds. Reads every posting of the account, through an index.
+    """
+    connection.execute(
+        sa.select(ACCOUNTS.c.account)
+        .where(ACCOUNTS.c.account == account)
+        # Not FOR UPDATE: the foreign keys of new postings and holds would wait for that.
+        .with_for_update(key_share=True)
+    )
+    posted = (
+        sa.select(sa.func.coalesce(sa.func.sum(POSTINGS.c.amount_minor), 0))
+        .join(ENTRIES)
+        .where(POSTINGS.c.account == account, ENTRIES.c.unit == unit)
+    )
+    held = sa.select(sa.func.coalesce(sa.func.sum(HOLDS.c.amount_minor), 0)).where(
+        HOLDS.c.account == account,
+        HOLDS.c.unit == unit,
+        HOLDS.c.state == "OPEN",
+        HOLDS.c.refund,
+    )
+    # One statement is one snapshot: a refund that is made final meanwhile counts once.
+    free = sa.select(posted.scalar_subquery() - held.scalar_subquery())
+    return int(connection.execute(free).scalar_one())
+
+
+def use_hold(
+    connection: sa.Connection, key: Key, counter_account: str, *, sign: int, amount_minor: int
+) -> Hold:
+    """Closes the open hold and posts `amount_minor` of it; the rest of the hold is free again.
+
+    The entry's operation is `confirm`, or `refund` where the hold is for one.
 
     sign  −1 takes the amount from the hold's account and gives it to `counter_account`; 1 the
     reverse
 
-    Raises NoOpenHold.
+    Raises NoHold, and ValueError for more than the hold.
     """
     hold = _close(connection, key, "USED")
+    if amount_minor > hold.amount_minor:
+        raise ValueError(f"{amount_minor} is more than the {hold.amount_minor} that is held")
     add_account(connection, counter_account)
-    amount = sign * hold.amount_minor
-    post(connection, key, "confirm", hold.unit, {hold.account: amount, counter_account: -amount})
+    amount = sign * amount_minor
+    operation = Operation.REFUND if hold.refund else Operation.CONFIRM
+    post(connection, key, operation, hold.unit, {hold.account: amount, counter_account: -amount})
     return hold
 
 
 def release_hold(connection: sa.Connection, key: Key) -> Hold:
-    """Closes the open hold; nothing is posted. Raises NoOpenHold."""
+    """Closes the open hold; nothing is posted. Raises NoHold."""
     return _close(connection, key, "RELEASED")
 
 
@@ -250,12 +324,12 @@ def _close(connection: sa.Connection, key: Key, state: str) -> Hold:
             HOLDS.c.state == "OPEN",
         )
         .values(state=state)
-        .returning(HOLDS.c.account, HOLDS.c.unit, HOLDS.c.amount_minor)
+        .returning(HOLDS.c.account, HOLDS.c.unit, HOLDS.c.amount_minor, HOLDS.c.refund)
     ).first()
     if closed is None:
-        raise NoOpenHold(f"{key.transaction_id} has no open hold in {key.phase}")
+        raise NoHold(f"{key.transaction_id} has no open hold in {key.phase}")
     _add_held(connection, closed.account, -closed.amount_minor)
-    return Hold(key, closed.account, closed.unit, closed.amount_minor)
+    return Hold(key, closed.account, closed.unit, closed.amount_minor, closed.refund)
 
 
 def _add_held(connection: sa.Connection, account: str, amount_minor: int) -> None:

@@ -39,7 +39,16 @@ class Points:
             )
 
     def hold(self, connection: sa.Connection, request: HoldRequest) -> Held | Refused:
-        """Holds points. Refuses with UNKNOWN_WALLET or INSUFFICIENT_POINTS."""
+        """Holds points, or promises to give burned ones back.
+
+        Refuses with UNKNOWN_WALLET or INSUFFICIENT_POINTS.
+        """
+        if request.refund_of is not None:
+            key = ledger.Key(request.transaction_id, request.phase)
+            ledger.add_promise(
+                connection, ledger.Hold(key, BURNED, UNIT, request.amount_minor, refund=True)
+            )
+            return Held(reference=f"pts_{request.transaction_id.hex[:16]}")
         wallet = ledger.find_account(connection, _wallet(request.account))
         if wallet is None:
             return Refused("UNKNOWN_WALLET", "There is no points wallet of this name.")
@@ -55,12 +64,17 @@ class Points:
         )
         return Held(reference=f"pts_{request.transaction_id.hex[:16]}")
 
-    def confirm(self, connection: sa.Connection, held: OpenTry) -> Confirmed:
-        """Burns the held points."""
+    def confirm(self, connection: sa.Connection, held: OpenTry, final_minor: int) -> Confirmed:
+        """Burns the held points and frees the rest; a refund goes to the wallet it came from."""
         key = ledger.Key(held.transaction_id, held.phase)
-        ledger.use_hold(connection, key, BURNED, sign=-1)
+        to = BURNED
+        if held.refund_of is not None:
+            to = ledger.account_of(
+                connection, ledger.Key(held.refund_of.transaction_id, held.refund_of.phase)
+            )
+        ledger.use_hold(connection, key, to, sign=-1, amount_minor=final_minor)
         return Confirmed()
 
     def cancel(self, connection: sa.Connection, held: OpenTry) -> None:
-        """Gives the held points back."""
+        """Frees the held points, or takes the promise of a refund back."""
         ledger.release_hold(connection, ledger.Key(held.transaction_id, held.phase))

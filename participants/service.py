@@ -50,6 +50,10 @@ def require_valid(request: Message) -> None:
     violations = [
         (_field(found), found.proto.message) for found in _VALIDATOR.collect_violations(request)
     ]
+    if isinstance(request, pb.TryRequest) and not (
+        request.account or request.HasField("refund_of")
+    ):
+        violations.append(("account", "must be set; only a refund has none"))
     if violations:
         raise InvalidRequest(violations)
 

@@ -61,7 +61,8 @@ def check(
         str | None,
         typer.Option(
             help="An account made for tests, good for 40 times the amount; a few payments are "
-            "confirmed for good. Default: one that the participants of `kessai up` know.",
+            "confirmed for good, others refunded. Default: one that the participants of "
+            "`kessai up` know.",
             show_default=False,
         ),
     ] = None,
@@ -75,8 +76,8 @@ def check(
     scarce_account: Annotated[
         str | None,
         typer.Option(
-            help="An account with exactly twice the amount; checks double holds too. Default: as "
-            "above, good for an amount of 100.",
+            help="An account with exactly twice the amount; checks double holds, and what a "
+            "Confirm for less and a refund move. Default: as above, good for an amount of 100.",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +92,7 @@ def check(
 ) -> None:
     """Reports which rules of the participant protocol a service keeps, in any language.
 
-    Writes a few dozen small transactions there: never point it at accounts of real people.
+    Writes some 150 small transactions there: never point it at accounts of real people.
     """
     from participants.conformance import CheckOptions  # noqa: PLC0415 - slow
     from participants.conformance import check as run  # noqa: PLC0415 - slow

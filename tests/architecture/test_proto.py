@@ -128,16 +128,25 @@ def _elements(file: descriptor_pb2.FileDescriptorProto) -> list[tuple[tuple[int,
     """(path in the descriptor, name); the numbers are descriptor.proto's field numbers."""
     found: list[tuple[tuple[int, ...], str]] = []
     for i, message in enumerate(file.message_type):
-        assert not message.nested_type, "nested messages are not looked into"
-        assert not message.enum_type, "nested enums are not looked into"
-        found.append(((4, i), message.name))
-        found += [((4, i, 2, j), f"{message.name}.{f.name}") for j, f in enumerate(message.field)]
+        found += _parts(message, (4, i), message.name)
     for i, enum in enumerate(file.enum_type):
         found.append(((5, i), enum.name))
         found += [((5, i, 2, j), f"{enum.name}.{v.name}") for j, v in enumerate(enum.value)]
     for i, service in enumerate(file.service):
         found.append(((6, i), service.name))
         found += [((6, i, 2, j), f"{service.name}.{m.name}") for j, m in enumerate(service.method)]
+    return found
+
+
+def _parts(
+    message: descriptor_pb2.DescriptorProto, path: tuple[int, ...], name: str
+) -> list[tuple[tuple[int, ...], str]]:
+    """A message, its fields, and the messages in it."""
+    assert not message.enum_type, "nested enums are not looked into"
+    found = [(path, name)]
+    found += [((*path, 2, j), f"{name}.{f.name}") for j, f in enumerate(message.field)]
+    for k, nested in enumerate(message.nested_type):
+        found += _parts(nested, (*path, 3, k), f"{name}.{nested.name}")
     return found
 
 

@@ -203,8 +203,8 @@ def test_endless_conflicts_end_as_unavailable(engine: sa.Engine) -> None:
 class Failing(Points):
     """Breaks after it has moved money."""
 
-    def confirm(self, connection: sa.Connection, held: OpenTry) -> Confirmed:
-        super().confirm(connection, held)
+    def confirm(self, connection: sa.Connection, held: OpenTry, final_minor: int) -> Confirmed:
+        super().confirm(connection, held, final_minor)
         raise ZeroDivisionError
 
 
@@ -277,7 +277,7 @@ def test_a_hold_is_used_or_released_only_once(engine: sa.Engine) -> None:
     fence.cancel(cancel_request(one))
     with engine.connect() as connection:
         row = connection.execute(sa.select(ledger.HOLDS)).one()
-        with pytest.raises(ledger.NoOpenHold):
+        with pytest.raises(ledger.NoHold):
             ledger.release_hold(connection, ledger.Key(row.transaction_id, row.phase))
 
 

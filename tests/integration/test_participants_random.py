@@ -34,6 +34,7 @@ class Known:
     status: str = "UNKNOWN_TRANSACTION"
     tried: tuple[str, int] | None = None
     capture_refused: bool = False
+    confirmed_minor: int = 0
     first_try: bytes = b""
     first_confirm: bytes = b""
     first_cancel: bytes = b""
@@ -70,14 +71,15 @@ class Model:
         return known.status
 
     def confirm(self, known: Known, amount: int) -> str:
-        if known.tried and known.tried[1] != amount:
-            return "DIFFERENT_REQUEST"
         if known.first_confirm:
-            return "as before"
+            return "as before" if known.confirmed_minor == amount else "DIFFERENT_REQUEST"
         if known.status == "CANCELLED":
             return "ALREADY_CANCELLED"
         if known.status != "HELD" or not known.tried:
             return "NOT_HELD"
+        if amount > known.tried[1]:
+            return "MORE_THAN_HELD"
+        known.confirmed_minor = amount
         if known.tried[0] == "tok_capture_declined":
             known.status, known.capture_refused = "REFUSED", True
         else:
@@ -215,3 +217,99 @@ def test_any_sequence_of_requests_to_the_points_service_fits_the_model(
     in_transaction(engine, lambda connection: points.prepare(connection, {wallet: WALLET_MINOR}))
     steps = [(operation, index, amount, 0) for operation, index, amount, _ in steps]
     _run(Fence(engine, points), engine, Model(WALLET_MINOR), [wallet], steps)
+
+
+@dataclass
+class Refund:
+    """What the model knows of one refund."""
+
+    status: str = "UNKNOWN_TRANSACTION"
+    tried: tuple[int, int] | None = None
+    confirmed_minor: int = 0
+
+    @property
+    def counts_minor(self) -> int:
+        """What it takes of its payment."""
+        if self.status == "CONFIRMED":
+            return self.confirmed_minor
+        return self.tried[1] if self.tried and self.status == "HELD" else 0
+
+
+PAID_MINOR = (0, 100, 150)  # the first payment stays a hold
+
+
+def _refund_step(known: Refund, others: list[Refund], step: tuple[str, int, int]) -> str:
+    """What the model wants the fence to say, and how the refund stands then."""
+    operation, payment, amount = step
+    if operation == "cancel":
+        known.status = known.status if known.status == "CONFIRMED" else "CANCELLED"
+        return "ALREADY_CONFIRMED" if known.status == "CONFIRMED" else "CANCELLED"
+    if operation == "confirm":
+        if known.status == "CONFIRMED":
+            return "CONFIRMED" if known.confirmed_minor == amount else "DIFFERENT_REQUEST"
+        if known.status != "HELD" or not known.tried:
+            return "ALREADY_CANCELLED" if known.status == "CANCELLED" else "NOT_HELD"
+        if amount > known.tried[1]:
+            return "MORE_THAN_HELD"
+        known.status, known.confirmed_minor = "CONFIRMED", amount
+        return "CONFIRMED"
+    if known.tried and known.tried != (payment, amount):
+        return "DIFFERENT_REQUEST"
+    again, known.tried = known.tried is not None, (payment, amount)
+    if again and known.status == "CONFIRMED":
+        return "HELD"  # the first Try's answer
+    if not again and known.status != "CANCELLED":
+        taken = sum(o.counts_minor for o in others if o.tried and o.tried[0] == payment)
+        fits = PAID_MINOR[payment] and taken + amount <= PAID_MINOR[payment]
+        known.status = "HELD" if fits else "REFUSED"
+    return known.status
+
+
+@RANDOM
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from(["try", "try", "confirm", "cancel"]),
+            st.integers(0, 2),
+            st.sampled_from([50, 50, 60, 100]),
+        ),
+        max_size=25,
+    )
+)
+def test_any_sequence_of_refunds_fits_the_model(
+    steps: list[tuple[int, str, int, int]],
+    engines: dict[str, sa.Engine],
+    new_database: Callable[[], str],
+) -> None:
+    engine, wallet = _engine(engines, "refunds", new_database), world.new_transaction_id()
+    in_transaction(engine, lambda connection: Points().prepare(connection, {wallet: 400}))
+    fence, start = Fence(engine, Points()), ledger_totals(engine)
+    payments, names = ([world.new_transaction_id() for _ in range(n)] for n in (3, 5))
+    named: dict[str, Any]
+    for transaction_id, paid in zip(payments, PAID_MINOR, strict=True):
+        named = {"transaction_id": transaction_id, "phase": "p"}
+        money = pb.Money(currency_code="JPY", minor_units=paid or 120)
+        fence.try_(pb.TryRequest(**named, amount=money, account=wallet))
+        if paid:
+            fence.confirm(pb.ConfirmRequest(**named, amount=money))
+    refunds = [Refund() for _ in names]
+    for index, operation, payment, amount in steps:
+        known = refunds[index]
+        wanted = _refund_step(known, refunds, (operation, payment, amount))
+        money = pb.Money(currency_code="JPY", minor_units=amount)
+        named = {"transaction_id": names[index], "phase": "r"}
+        original = pb.OriginalStep(transaction_id=payments[payment], phase="p")
+        asked: dict[str, tuple[Callable[[Any], Any], Message]] = {
+            "try": (fence.try_, pb.TryRequest(**named, amount=money, refund_of=original)),
+            "confirm": (fence.confirm, pb.ConfirmRequest(**named, amount=money)),
+            "cancel": (fence.cancel, pb.CancelRequest(**named)),
+        }
+        assert _ask(*asked[operation])[0] == wanted
+        assert _ask(fence.query, pb.QueryRequest(**named))[0] == known.status
+        now = ledger_totals(engine)
+        assert now.refunded_minor - start.refunded_minor == sum(r.confirmed_minor for r in refunds)
+        assert ledger_breaks(engine) == []
+    for name in (*names, payments[0]):
+        phase = "p" if name == payments[0] else "r"
+        _ask(fence.cancel, pb.CancelRequest(transaction_id=name, phase=phase))

@@ -142,11 +142,39 @@ def test_the_three_services_conserve_one_payment(new_database: NewDatabase) -> N
     assert confirmed == {"points": 600, "card": 400, "merchant": 1_000}
 
 
+def test_the_three_services_conserve_a_payment_that_is_refunded_in_part(
+    new_database: NewDatabase,
+) -> None:
+    one, back = world.new_transaction_id(), world.new_transaction_id()
+    parts = [("points", "alice", 600, 500), ("card", "tok_ok-1", 400, 300)]
+    parts += [("merchant", "shop", 1_000, 800)]
+    net = {}
+    for name, account, amount, final in parts:
+        url = new_database()
+        with service(name, url, {} if name == "card" else {account: 10_000}) as stub:
+            stub.Try(try_request(one, account, amount))
+            assert stub.Confirm(confirm_request(one, final)).answer.confirmed.minor_units == final
+            refund = try_request(back, "", final - 100)
+            refund.refund_of.CopyFrom(pb.OriginalStep(**named(one)))
+            assert stub.Try(refund).answer.status == pb.STATUS_HELD
+            assert stub.Confirm(confirm_request(back, final // 2)).answer.confirmed.minor_units
+        engine = make_engine(url)
+        totals = ledger_totals(engine)
+        assert (totals.postings_minor, totals.open_holds) == (0, 0)
+        assert (totals.confirmed, totals.confirmed_minor) == (1, final)
+        assert (totals.refunded, totals.refunded_minor) == (1, final // 2)
+        assert ledger_breaks(engine) == []
+        net[name] = totals.net_minor
+        engine.dispose()
+    assert net["points"] + net["card"] == net["merchant"] == 400
+
+
 @pytest.mark.parametrize(
     ("make", "code", "reason"),
     [
         ("different", grpc.StatusCode.ALREADY_EXISTS, "DIFFERENT_REQUEST"),
         ("not held", grpc.StatusCode.FAILED_PRECONDITION, "NOT_HELD"),
+        ("more than held", grpc.StatusCode.FAILED_PRECONDITION, "MORE_THAN_HELD"),
         ("cancel after confirm", grpc.StatusCode.FAILED_PRECONDITION, "ALREADY_CONFIRMED"),
         ("confirm after cancel", grpc.StatusCode.FAILED_PRECONDITION, "ALREADY_CANCELLED"),
         ("malformed", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
@@ -157,14 +185,15 @@ def test_an_error_carries_a_stable_reason(
     make: str, code: grpc.StatusCode, reason: str, new_database: NewDatabase
 ) -> None:
     with service("card", new_database()) as stub:
-        one, two = world.new_transaction_id(), world.new_transaction_id()
-        for name in (one, two):
+        one, two, three = (world.new_transaction_id() for _ in range(3))
+        for name in (one, two, three):
             stub.Try(try_request(name, "tok_ok"))
         stub.Confirm(confirm_request(one))
         stub.Cancel(pb.CancelRequest(**named(two)))
         calls: dict[str, Callable[[], Any]] = {
             "different": lambda: stub.Try(try_request(one, "tok_ok-other")),
             "not held": lambda: stub.Confirm(confirm_request(world.new_transaction_id())),
+            "more than held": lambda: stub.Confirm(confirm_request(three, 401)),
             "cancel after confirm": lambda: stub.Cancel(pb.CancelRequest(**named(one))),
             "confirm after cancel": lambda: stub.Confirm(confirm_request(two)),
             "malformed": lambda: stub.Query(pb.QueryRequest()),

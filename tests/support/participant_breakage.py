@@ -278,13 +278,16 @@ def _ignores(*fields: str) -> Override:
     return lambda fence, request, ask: _first_request(fence, request, ask, *fields)
 
 
-def _confirms_any_amount(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
-    changed = pb.ConfirmRequest()
-    changed.CopyFrom(request)
+def _repeats_any_confirm(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
+    """After the first Confirm, one of any other amount gets its answer."""
     known = fence.present(request)
-    if known.HasField("amount"):
-        changed.amount.CopyFrom(known.amount)
-    return ask(changed)
+    return ask(_confirm_of(request, known.confirmed) if known.HasField("confirmed") else request)
+
+
+def _confirms_all(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
+    """Whatever it says, all that was held becomes final."""
+    known = fence.present(request)
+    return ask(_confirm_of(request, known.amount) if known.HasField("amount") else request)
 
 
 def _confirms_when(*statuses: pb.Status) -> Override:
@@ -369,6 +372,109 @@ def _ignores_window_end(_fence: BrokenFence, request: Any, ask: Ask) -> Any:
     return ask(changed)
 
 
+def _confirm_of(request: pb.ConfirmRequest, amount: pb.Money) -> pb.ConfirmRequest:
+    changed = pb.ConfirmRequest()
+    changed.CopyFrom(request)
+    changed.amount.CopyFrom(amount)
+    return changed
+
+
+def _confirms_no_more(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
+    """A Confirm of more than was held makes final what was held."""
+    known = fence.present(request).amount
+    over = known.minor_units and known.minor_units < request.amount.minor_units
+    return ask(_confirm_of(request, known) if over else request)
+
+
+def _keeps_the_rest(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
+    """The answers are right, but what was not confirmed stays held."""
+    tried, first = fence.seen[request.transaction_id], fence.present(request)
+    response = ask(request)
+    if first.status == pb.STATUS_HELD and not tried.HasField("refund_of"):
+        rest = tried.amount.minor_units - request.amount.minor_units
+        _change_held(fence, tried.account, rest)
+    return response
+
+
+def _change_refunded(fence: BrokenFence, request: pb.TryRequest, refunded: Any) -> None:
+    """Sets what counts as refunded of the step that the request refunds."""
+    original = request.refund_of
+    change = sa.update(FENCE).where(
+        FENCE.c.transaction_id == original.transaction_id, FENCE.c.phase == original.phase
+    )
+    in_transaction(
+        fence.engine, lambda connection: connection.execute(change.values(refunded_minor=refunded))
+    )
+
+
+def _forgets_refunds(fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
+    """Each refund alone stays within what was confirmed."""
+    if request.HasField("refund_of"):
+        _change_refunded(fence, request, 0)
+    return ask(request)
+
+
+def _refunds_what_was_held(fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
+    """More than was confirmed is refunded, up to what was held."""
+    response = ask(request)
+    if response.answer.refusal.code != "REFUND_EXCEEDS_PAYMENT":
+        return response
+    if request.amount.minor_units <= fence.present(request.refund_of).amount.minor_units:
+        return pb.TryResponse(answer=_echo(request, pb.STATUS_HELD))
+    return response
+
+
+def _refuses_refunds(_fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
+    """An account is asked for."""
+    if not request.account:
+        return pb.TryResponse(answer=_echo(request, pb.STATUS_REFUSED))
+    return ask(request)
+
+
+def _refunds_anything(_fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
+    response = ask(request)
+    if response.answer.refusal.code == "NOTHING_TO_REFUND":
+        return pb.TryResponse(answer=_echo(request, pb.STATUS_HELD))
+    return response
+
+
+def _ignores_the_step(fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
+    """A repeat that refunds another step is taken for the first."""
+    first = fence.seen.setdefault(request.transaction_id, request)
+    changed = pb.TryRequest()
+    changed.CopyFrom(request)
+    if first.HasField("refund_of"):
+        changed.refund_of.CopyFrom(first.refund_of)
+    return ask(changed)
+
+
+def _late_refund_counts(fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
+    """A refund after its Cancel is answered CANCELLED, and counts nevertheless."""
+    response = ask(request)
+    if request.HasField("refund_of") and response.answer.status == pb.STATUS_CANCELLED:
+        _change_refunded(fence, request, FENCE.c.refunded_minor + request.amount.minor_units)
+    return response
+
+
+def _counts_the_whole(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
+    """A refund counts with all of its Try, however little is confirmed."""
+    response = ask(request)
+    tried = fence.seen[request.transaction_id]
+    if tried.HasField("refund_of"):
+        _change_refunded(fence, tried, tried.amount.minor_units)
+    return response
+
+
+def _refunds_in_words(fence: BrokenFence, request: pb.ConfirmRequest, ask: Ask) -> Any:
+    """The answers are right, but no refund's money comes back."""
+    first = fence.present(request).status == pb.STATUS_HELD
+    response, tried = ask(request), fence.seen[request.transaction_id]
+    if first and tried.HasField("refund_of"):
+        paid = fence.seen[tried.refund_of.transaction_id]
+        _change_held(fence, paid.account, request.amount.minor_units)
+    return response
+
+
 BREAKAGES: dict[str, Breakage] = {
     "0": Breakage(try_=_refuses),
     "1a": Breakage(try_=_numbered),
@@ -391,7 +497,7 @@ BREAKAGES: dict[str, Breakage] = {
     "4a": Breakage(try_=_ignores("minor_units")),
     "4b": Breakage(try_=_ignores("currency_code")),
     "4c": Breakage(try_=_ignores("account")),
-    "4d": Breakage(confirm=_confirms_any_amount),
+    "4d": Breakage(confirm=_repeats_any_confirm),
     "5a": Breakage(confirm=_confirms_when(pb.STATUS_UNKNOWN_TRANSACTION)),
     "5b": Breakage(confirm=_confirms_when(pb.STATUS_CANCELLED)),
     "5c": Breakage(confirm=_confirms_when(pb.STATUS_CANCELLED)),
@@ -407,4 +513,16 @@ BREAKAGES: dict[str, Breakage] = {
     "9c": Breakage(list_transactions=_ignores_window_end),
     "10a": Breakage(validates=False),
     "10b": Breakage(validates=False),
+    "11a": Breakage(confirm=_confirms_all),
+    "11b": Breakage(confirm=_repeats_any_confirm),
+    "11c": Breakage(confirm=_confirms_no_more),
+    "11d": Breakage(try_=_remembers, confirm=_keeps_the_rest),
+    "12a": Breakage(try_=_refuses_refunds),
+    "12b": Breakage(try_=_refunds_what_was_held),
+    "12c": Breakage(try_=_forgets_refunds),
+    "12d": Breakage(try_=_refunds_anything),
+    "12e": Breakage(try_=_ignores_the_step),
+    "12f": Breakage(try_=_late_refund_counts),
+    "12g": Breakage(try_=_remembers, confirm=_counts_the_whole),
+    "12h": Breakage(try_=_remembers, confirm=_refunds_in_words),
 }

@@ -69,6 +69,22 @@ def test_a_malformed_request_names_every_field_that_is_wrong() -> None:
     assert named == ["transaction_id", "amount.currency_code", "account"]
 
 
+def test_only_a_refund_may_have_no_account() -> None:
+    request = pb.TryRequest(transaction_id=world.new_transaction_id(), phase="p")
+    request.amount.CopyFrom(pb.Money(currency_code="JPY", minor_units=1))
+    with pytest.raises(InvalidRequest) as caught:
+        require_valid(request)
+    assert [field for field, _ in caught.value.violations] == ["account"]
+    request.refund_of.CopyFrom(
+        pb.OriginalStep(transaction_id=world.new_transaction_id(), phase="p")
+    )
+    require_valid(request)
+    request.refund_of.transaction_id = "x"
+    with pytest.raises(InvalidRequest) as caught:
+        require_valid(request)
+    assert [field for field, _ in caught.value.violations] == ["refund_of.transaction_id"]
+
+
 def test_a_well_formed_request_passes() -> None:
     require_valid(pb.QueryRequest(transaction_id=world.new_transaction_id(), phase="p"))
 

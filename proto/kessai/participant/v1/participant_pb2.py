@@ -28,7 +28,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'kessai/participant/v1/participant.proto\x12\x15kessai.participant.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x05Money\x12(\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12#\n\x0bminor_units\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d \x00\"\'\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\'\n\nNextAction\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"\x88\x02\n\x06\x41nswer\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12,\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1c.kessai.participant.v1.Money\x12-\n\x06status\x18\x04 \x01(\x0e\x32\x1d.kessai.participant.v1.Status\x12/\n\x07refusal\x18\x05 \x01(\x0b\x32\x1e.kessai.participant.v1.Refusal\x12\x11\n\treference\x18\x06 \x01(\t\x12\x36\n\x0bnext_action\x18\x07 \x01(\x0b\x32!.kessai.participant.v1.NextAction\"\xdf\x01\n\nTryRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\x12\x34\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1c.kessai.participant.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x1b\n\x07\x61\x63\x63ount\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12.\n\nhold_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x0bTryResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"\x96\x01\n\x0e\x43onfirmRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\x12\x34\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1c.kessai.participant.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"@\n\x0f\x43onfirmResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"_\n\rCancelRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\"?\n\x0e\x43\x61ncelResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"^\n\x0cQueryRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\">\n\rQueryResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"\xc0\x01\n\x17ListTransactionsRequest\x12\x34\n\x10update_time_from\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0eupdate_time_to\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"s\n\x11ListedTransaction\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x18ListTransactionsResponse\x12>\n\x0ctransactions\x18\x01 \x03(\x0b\x32(.kessai.participant.v1.ListedTransaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xa5\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSTATUS_UNKNOWN_TRANSACTION\x10\x01\x12\x0f\n\x0bSTATUS_HELD\x10\x02\x12\x12\n\x0eSTATUS_PENDING\x10\x03\x12\x12\n\x0eSTATUS_REFUSED\x10\x04\x12\x14\n\x10STATUS_CONFIRMED\x10\x05\x12\x14\n\x10STATUS_CANCELLED\x10\x06\x32\xdc\x03\n\x12ParticipantService\x12L\n\x03Try\x12!.kessai.participant.v1.TryRequest\x1a\".kessai.participant.v1.TryResponse\x12X\n\x07\x43onfirm\x12%.kessai.participant.v1.ConfirmRequest\x1a&.kessai.participant.v1.ConfirmResponse\x12U\n\x06\x43\x61ncel\x12$.kessai.participant.v1.CancelRequest\x1a%.kessai.participant.v1.CancelResponse\x12R\n\x05Query\x12#.kessai.participant.v1.QueryRequest\x1a$.kessai.participant.v1.QueryResponse\x12s\n\x10ListTransactions\x12..kessai.participant.v1.ListTransactionsRequest\x1a/.kessai.participant.v1.ListTransactionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'kessai/participant/v1/participant.proto\x12\x15kessai.participant.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x05Money\x12(\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12#\n\x0bminor_units\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d \x00\"\'\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\'\n\nNextAction\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"\xb9\x02\n\x06\x41nswer\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12,\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1c.kessai.participant.v1.Money\x12-\n\x06status\x18\x04 \x01(\x0e\x32\x1d.kessai.participant.v1.Status\x12/\n\x07refusal\x18\x05 \x01(\x0b\x32\x1e.kessai.participant.v1.Refusal\x12\x11\n\treference\x18\x06 \x01(\t\x12\x36\n\x0bnext_action\x18\x07 \x01(\x0b\x32!.kessai.participant.v1.NextAction\x12/\n\tconfirmed\x18\x08 \x01(\x0b\x32\x1c.kessai.participant.v1.Money\"^\n\x0cOriginalStep\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\"\x95\x02\n\nTryRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\x12\x34\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1c.kessai.participant.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x07\x61\x63\x63ount\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12.\n\nhold_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\trefund_of\x18\x06 \x01(\x0b\x32#.kessai.participant.v1.OriginalStep\"<\n\x0bTryResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"\x96\x01\n\x0e\x43onfirmRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\x12\x34\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1c.kessai.participant.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\"@\n\x0f\x43onfirmResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"_\n\rCancelRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\"?\n\x0e\x43\x61ncelResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"^\n\x0cQueryRequest\x12 \n\x0etransaction_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\x05phase\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$\">\n\rQueryResponse\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\"\xc0\x01\n\x17ListTransactionsRequest\x12\x34\n\x10update_time_from\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0eupdate_time_to\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"s\n\x11ListedTransaction\x12-\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1d.kessai.participant.v1.Answer\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x18ListTransactionsResponse\x12>\n\x0ctransactions\x18\x01 \x03(\x0b\x32(.kessai.participant.v1.ListedTransaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xa5\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSTATUS_UNKNOWN_TRANSACTION\x10\x01\x12\x0f\n\x0bSTATUS_HELD\x10\x02\x12\x12\n\x0eSTATUS_PENDING\x10\x03\x12\x12\n\x0eSTATUS_REFUSED\x10\x04\x12\x14\n\x10STATUS_CONFIRMED\x10\x05\x12\x14\n\x10STATUS_CANCELLED\x10\x06\x32\xdc\x03\n\x12ParticipantService\x12L\n\x03Try\x12!.kessai.participant.v1.TryRequest\x1a\".kessai.participant.v1.TryResponse\x12X\n\x07\x43onfirm\x12%.kessai.participant.v1.ConfirmRequest\x1a&.kessai.participant.v1.ConfirmResponse\x12U\n\x06\x43\x61ncel\x12$.kessai.participant.v1.CancelRequest\x1a%.kessai.participant.v1.CancelResponse\x12R\n\x05Query\x12#.kessai.participant.v1.QueryRequest\x1a$.kessai.participant.v1.QueryResponse\x12s\n\x10ListTransactions\x12..kessai.participant.v1.ListTransactionsRequest\x1a/.kessai.participant.v1.ListTransactionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MONEY'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
   _globals['_MONEY'].fields_by_name['minor_units']._loaded_options = None
   _globals['_MONEY'].fields_by_name['minor_units']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035 \000'
+  _globals['_ORIGINALSTEP'].fields_by_name['transaction_id']._loaded_options = None
+  _globals['_ORIGINALSTEP'].fields_by_name['transaction_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_ORIGINALSTEP'].fields_by_name['phase']._loaded_options = None
+  _globals['_ORIGINALSTEP'].fields_by_name['phase']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9_]{0,39}$'
   _globals['_TRYREQUEST'].fields_by_name['transaction_id']._loaded_options = None
   _globals['_TRYREQUEST'].fields_by_name['transaction_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_TRYREQUEST'].fields_by_name['phase']._loaded_options = None
@@ -46,7 +50,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRYREQUEST'].fields_by_name['amount']._loaded_options = None
   _globals['_TRYREQUEST'].fields_by_name['amount']._serialized_options = b'\272H\003\310\001\001'
   _globals['_TRYREQUEST'].fields_by_name['account']._loaded_options = None
-  _globals['_TRYREQUEST'].fields_by_name['account']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_TRYREQUEST'].fields_by_name['account']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_CONFIRMREQUEST'].fields_by_name['transaction_id']._loaded_options = None
   _globals['_CONFIRMREQUEST'].fields_by_name['transaction_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CONFIRMREQUEST'].fields_by_name['phase']._loaded_options = None
@@ -65,8 +69,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\210\'(\000'
   _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
-  _globals['_STATUS']._serialized_start=1824
-  _globals['_STATUS']._serialized_end=1989
+  _globals['_STATUS']._serialized_start=2023
+  _globals['_STATUS']._serialized_end=2188
   _globals['_MONEY']._serialized_start=128
   _globals['_MONEY']._serialized_end=214
   _globals['_REFUSAL']._serialized_start=216
@@ -74,29 +78,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEXTACTION']._serialized_start=257
   _globals['_NEXTACTION']._serialized_end=296
   _globals['_ANSWER']._serialized_start=299
-  _globals['_ANSWER']._serialized_end=563
-  _globals['_TRYREQUEST']._serialized_start=566
-  _globals['_TRYREQUEST']._serialized_end=789
-  _globals['_TRYRESPONSE']._serialized_start=791
-  _globals['_TRYRESPONSE']._serialized_end=851
-  _globals['_CONFIRMREQUEST']._serialized_start=854
-  _globals['_CONFIRMREQUEST']._serialized_end=1004
-  _globals['_CONFIRMRESPONSE']._serialized_start=1006
-  _globals['_CONFIRMRESPONSE']._serialized_end=1070
-  _globals['_CANCELREQUEST']._serialized_start=1072
-  _globals['_CANCELREQUEST']._serialized_end=1167
-  _globals['_CANCELRESPONSE']._serialized_start=1169
-  _globals['_CANCELRESPONSE']._serialized_end=1232
-  _globals['_QUERYREQUEST']._serialized_start=1234
-  _globals['_QUERYREQUEST']._serialized_end=1328
-  _globals['_QUERYRESPONSE']._serialized_start=1330
-  _globals['_QUERYRESPONSE']._serialized_end=1392
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=1395
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=1587
-  _globals['_LISTEDTRANSACTION']._serialized_start=1589
-  _globals['_LISTEDTRANSACTION']._serialized_end=1704
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=1706
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=1821
-  _globals['_PARTICIPANTSERVICE']._serialized_start=1992
-  _globals['_PARTICIPANTSERVICE']._serialized_end=2468
+  _globals['_ANSWER']._serialized_end=612
+  _globals['_ORIGINALSTEP']._serialized_start=614
+  _globals['_ORIGINALSTEP']._serialized_end=708
+  _globals['_TRYREQUEST']._serialized_start=711
+  _globals['_TRYREQUEST']._serialized_end=988
+  _globals['_TRYRESPONSE']._serialized_start=990
+  _globals['_TRYRESPONSE']._serialized_end=1050
+  _globals['_CONFIRMREQUEST']._serialized_start=1053
+  _globals['_CONFIRMREQUEST']._serialized_end=1203
+  _globals['_CONFIRMRESPONSE']._serialized_start=1205
+  _globals['_CONFIRMRESPONSE']._serialized_end=1269
+  _globals['_CANCELREQUEST']._serialized_start=1271
+  _globals['_CANCELREQUEST']._serialized_end=1366
+  _globals['_CANCELRESPONSE']._serialized_start=1368
+  _globals['_CANCELRESPONSE']._serialized_end=1431
+  _globals['_QUERYREQUEST']._serialized_start=1433
+  _globals['_QUERYREQUEST']._serialized_end=1527
+  _globals['_QUERYRESPONSE']._serialized_start=1529
+  _globals['_QUERYRESPONSE']._serialized_end=1591
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=1594
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=1786
+  _globals['_LISTEDTRANSACTION']._serialized_start=1788
+  _globals['_LISTEDTRANSACTION']._serialized_end=1903
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=1905
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=2020
+  _globals['_PARTICIPANTSERVICE']._serialized_start=2191
+  _globals['_PARTICIPANTSERVICE']._serialized_end=2667
 # @@protoc_insertion_point(module_scope)

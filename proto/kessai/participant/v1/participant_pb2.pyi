@@ -55,7 +55,7 @@ class NextAction(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., url: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("transaction_id", "phase", "amount", "status", "refusal", "reference", "next_action")
+    __slots__ = ("transaction_id", "phase", "amount", "status", "refusal", "reference", "next_action", "confirmed")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class Answer(_message.Message):
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     NEXT_ACTION_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
     transaction_id: str
     phase: str
     amount: Money
@@ -70,21 +71,32 @@ class Answer(_message.Message):
     refusal: Refusal
     reference: str
     next_action: NextAction
-    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[str] = ..., amount: _Optional[_Union[Money, _Mapping]] = ..., status: _Optional[_Union[Status, str]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., reference: _Optional[str] = ..., next_action: _Optional[_Union[NextAction, _Mapping]] = ...) -> None: ...
+    confirmed: Money
+    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[str] = ..., amount: _Optional[_Union[Money, _Mapping]] = ..., status: _Optional[_Union[Status, str]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., reference: _Optional[str] = ..., next_action: _Optional[_Union[NextAction, _Mapping]] = ..., confirmed: _Optional[_Union[Money, _Mapping]] = ...) -> None: ...
+
+class OriginalStep(_message.Message):
+    __slots__ = ("transaction_id", "phase")
+    TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    transaction_id: str
+    phase: str
+    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[str] = ...) -> None: ...
 
 class TryRequest(_message.Message):
-    __slots__ = ("transaction_id", "phase", "amount", "account", "hold_until")
+    __slots__ = ("transaction_id", "phase", "amount", "account", "hold_until", "refund_of")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     HOLD_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    REFUND_OF_FIELD_NUMBER: _ClassVar[int]
     transaction_id: str
     phase: str
     amount: Money
     account: str
     hold_until: _timestamp_pb2.Timestamp
-    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[str] = ..., amount: _Optional[_Union[Money, _Mapping]] = ..., account: _Optional[str] = ..., hold_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    refund_of: OriginalStep
+    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[str] = ..., amount: _Optional[_Union[Money, _Mapping]] = ..., account: _Optional[str] = ..., hold_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refund_of: _Optional[_Union[OriginalStep, _Mapping]] = ...) -> None: ...
 
 class TryResponse(_message.Message):
     __slots__ = ("answer",)

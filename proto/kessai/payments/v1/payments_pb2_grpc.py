@@ -57,10 +57,35 @@ class PaymentServiceStub:
                 request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchPaymentRequest.SerializeToString,
                 response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchPaymentResponse.FromString,
                 _registered_method=True)
+        self.CapturePayment = channel.unary_unary(
+                '/kessai.payments.v1.PaymentService/CapturePayment',
+                request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CapturePaymentRequest.SerializeToString,
+                response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CapturePaymentResponse.FromString,
+                _registered_method=True)
         self.CancelPayment = channel.unary_unary(
                 '/kessai.payments.v1.PaymentService/CancelPayment',
                 request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentRequest.SerializeToString,
                 response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentResponse.FromString,
+                _registered_method=True)
+        self.CreateRefund = channel.unary_unary(
+                '/kessai.payments.v1.PaymentService/CreateRefund',
+                request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CreateRefundRequest.SerializeToString,
+                response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CreateRefundResponse.FromString,
+                _registered_method=True)
+        self.GetRefund = channel.unary_unary(
+                '/kessai.payments.v1.PaymentService/GetRefund',
+                request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.GetRefundRequest.SerializeToString,
+                response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.GetRefundResponse.FromString,
+                _registered_method=True)
+        self.ListRefunds = channel.unary_unary(
+                '/kessai.payments.v1.PaymentService/ListRefunds',
+                request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.SerializeToString,
+                response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.FromString,
+                _registered_method=True)
+        self.WatchRefund = channel.unary_stream(
+                '/kessai.payments.v1.PaymentService/WatchRefund',
+                request_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchRefundRequest.SerializeToString,
+                response_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchRefundResponse.FromString,
                 _registered_method=True)
         self.ListJournal = channel.unary_unary(
                 '/kessai.payments.v1.PaymentService/ListJournal',
@@ -74,9 +99,10 @@ class PaymentServiceServicer:
     """
 
     def CreatePayment(self, request, context):
-        """Creates a payment and waits until it is settled or the call's deadline is near, then answers
-        with the payment as it stands; the payment goes on without the caller. A business refusal is
-        data (state FAILED and a failure), never a gRPC error. Safe to repeat with the same key.
+        """Creates a payment and waits until it is settled, waits for somebody (a manual capture, or the
+        customer: see Step.next_action), or the call's deadline is near; then answers with the payment as
+        it stands. The payment goes on without the caller. A business refusal is data (state FAILED and a
+        failure), never a gRPC error. Safe to repeat with the same key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +129,14 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CapturePayment(self, request, context):
+        """Takes a reserved payment (capture MANUAL), in full or in part; what is not taken is given back.
+        Waits like CreatePayment, and answers with the payment. Safe to repeat with the same key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelPayment(self, request, context):
         """Cancels a payment that has not been decided yet (CREATED or RESERVED), waits like
         CreatePayment, and answers with the payment. Safe to repeat.
@@ -111,8 +145,38 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRefund(self, request, context):
+        """Gives back a paid payment, in full or in part, as a transaction of its own: the merchant's part is
+        held first, then given back to the tenders. Waits like CreatePayment, and answers with the refund.
+        Safe to repeat with the same key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRefund(self, request, context):
+        """Reads one refund.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefunds(self, request, context):
+        """Lists the refunds of one payment, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRefund(self, request, context):
+        """Sends the refund as it stands, then again after every change, and ends when it is settled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJournal(self, request, context):
-        """Lists a payment's journal, oldest first: every transition, and every attempt whose outcome this
+        """Lists a payment's or a refund's journal, oldest first: every transition, and every attempt whose outcome this
         service recorded (those of a process that died, or that a cancel overtook, are not known).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -142,10 +206,35 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchPaymentRequest.FromString,
                     response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchPaymentResponse.SerializeToString,
             ),
+            'CapturePayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CapturePayment,
+                    request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CapturePaymentRequest.FromString,
+                    response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CapturePaymentResponse.SerializeToString,
+            ),
             'CancelPayment': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelPayment,
                     request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentRequest.FromString,
                     response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentResponse.SerializeToString,
+            ),
+            'CreateRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRefund,
+                    request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CreateRefundRequest.FromString,
+                    response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.CreateRefundResponse.SerializeToString,
+            ),
+            'GetRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRefund,
+                    request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.GetRefundRequest.FromString,
+                    response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.GetRefundResponse.SerializeToString,
+            ),
+            'ListRefunds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefunds,
+                    request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.FromString,
+                    response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.SerializeToString,
+            ),
+            'WatchRefund': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRefund,
+                    request_deserializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchRefundRequest.FromString,
+                    response_serializer=kessai_dot_payments_dot_v1_dot_payments__pb2.WatchRefundResponse.SerializeToString,
             ),
             'ListJournal': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJournal,
@@ -273,6 +362,33 @@ class PaymentService:
             _registered_method=True)
 
     @staticmethod
+    def CapturePayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kessai.payments.v1.PaymentService/CapturePayment',
+            kessai_dot_payments_dot_v1_dot_payments__pb2.CapturePaymentRequest.SerializeToString,
+            kessai_dot_payments_dot_v1_dot_payments__pb2.CapturePaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CancelPayment(request,
             target,
             options=(),
@@ -289,6 +405,114 @@ class PaymentService:
             '/kessai.payments.v1.PaymentService/CancelPayment',
             kessai_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentRequest.SerializeToString,
             kessai_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kessai.payments.v1.PaymentService/CreateRefund',
+            kessai_dot_payments_dot_v1_dot_payments__pb2.CreateRefundRequest.SerializeToString,
+            kessai_dot_payments_dot_v1_dot_payments__pb2.CreateRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kessai.payments.v1.PaymentService/GetRefund',
+            kessai_dot_payments_dot_v1_dot_payments__pb2.GetRefundRequest.SerializeToString,
+            kessai_dot_payments_dot_v1_dot_payments__pb2.GetRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefunds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kessai.payments.v1.PaymentService/ListRefunds',
+            kessai_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.SerializeToString,
+            kessai_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kessai.payments.v1.PaymentService/WatchRefund',
+            kessai_dot_payments_dot_v1_dot_payments__pb2.WatchRefundRequest.SerializeToString,
+            kessai_dot_payments_dot_v1_dot_payments__pb2.WatchRefundResponse.FromString,
             options,
             channel_credentials,
             insecure,
