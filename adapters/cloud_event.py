@@ -9,9 +9,12 @@ from __future__ import annotations
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from kessai.events.v1 import events_pb2
 from kessai.payments.v1 import payments_pb2
+from msgspec.structs import asdict
 
+from coordinator.domain.machine import State
 from coordinator.domain.transaction import OutboxEvent
 
 SOURCE = "kessai"
@@ -20,32 +23,67 @@ CONTENT_TYPE = JSONFormat.CONTENT_TYPE
 _FORMAT = JSONFormat()
 
 
+_REFUND_STATES = {State.PAID: "SUCCEEDED", State.FAILED: "FAILED"}
+
+
 def event_type(event: OutboxEvent) -> str:
     """The CloudEvent type, such as `kessai.payment.paid.v1`."""
-    return f"kessai.payment.{event.state.lower()}.v1"
+    kind = "payment" if event.refund_of is None else "refund"
+    if event.late_phase:
+        return f"kessai.{kind}.late_success_undone.v1"
+    state = event.state.value if event.refund_of is None else _REFUND_STATES[event.state]
+    return f"kessai.{kind}.{state.lower()}.v1"
 
 
-def payment_settled(event: OutboxEvent) -> events_pb2.PaymentSettled:
+def subject_of(event: OutboxEvent) -> str:
+    """Its subject below that of all payments, such as `paid` or `refund.succeeded`.
+
+    Refunds are below payments, too: streams that older versions made take in nothing else.
+    """
+    return event_type(event).removeprefix("kessai.").removeprefix("payment.").removesuffix(".v1")
+
+
+def data_of(event: OutboxEvent) -> Message:
     """The event's data."""
-    settled = events_pb2.PaymentSettled(
+    if event.late_phase:
+        return events_pb2.LateSuccessUndone(
+            transaction_id=event.transaction_id,
+            caller=event.caller,
+            phase=event.late_phase,
+            amount=_money(event),
+            undo_time=event.at,
+        )
+    failure = None if event.failure is None else asdict(event.failure)
+    if event.refund_of is not None:
+        return events_pb2.RefundSettled(
+            refund_id=event.transaction_id,
+            payment_id=event.refund_of.payment_id,
+            caller=event.caller,
+            state=f"REFUND_STATE_{_REFUND_STATES[event.state]}",
+            flow=event.flow,
+            amount=_money(event),
+            merchant_id=event.merchant_id,
+            customer_id=event.customer_id,
+            failure=failure,
+            settle_time=event.at,
+        )
+    return events_pb2.PaymentSettled(
         payment_id=event.transaction_id,
         caller=event.caller,
         state=f"PAYMENT_STATE_{event.state}",
         flow=event.flow,
-        amount=payments_pb2.Money(
-            currency_code=event.amount.currency, minor_units=event.amount.minor
-        ),
+        amount=_money(event),
         merchant_id=event.merchant_id,
         order_id=event.order_id,
         customer_id=event.customer_id,
+        failure=failure,
         settle_time=event.at,
     )
-    if event.failure is not None:
-        failure = event.failure
-        settled.failure.CopyFrom(
-            payments_pb2.Failure(code=failure.code, reason=failure.reason, phase=failure.phase)
-        )
-    return settled
+
+
+def _money(event: OutboxEvent) -> payments_pb2.Money:
+    amount = event.amount
+    return payments_pb2.Money(currency_code=amount.currency, minor_units=amount.minor)
 
 
 def render(event: OutboxEvent) -> bytes:
@@ -59,5 +97,5 @@ def render(event: OutboxEvent) -> bytes:
         "time": event.at,
         "datacontenttype": "application/json",
     }
-    data = json_format.MessageToDict(payment_settled(event))
+    data = json_format.MessageToDict(data_of(event))
     return _FORMAT.write(CloudEvent(attributes, data))

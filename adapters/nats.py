@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from adapters.cloud_event import CONTENT_TYPE, render
+from adapters.cloud_event import CONTENT_TYPE, render, subject_of
 from coordinator.domain.errors import PublishFailed
 from coordinator.domain.transaction import OutboxEvent
 
@@ -44,7 +44,8 @@ class StreamSettings:
 class NatsPublisher:
     """One connection to NATS. Implements `coordinator.ports.Publisher`.
 
-    Events go to `<subject_prefix>.<state>`, such as `kessai.payment.paid`. `timeout_s` bounds the
+    Events go to subjects such as `kessai.payment.paid` and `kessai.payment.refund.succeeded`, all
+    below `subject_prefix`. `timeout_s` bounds the
     whole of one publish, in seconds.
     """
 
@@ -108,7 +109,7 @@ class NatsPublisher:
         headers: dict[str, Any] = {"Nats-Msg-Id": event.id, "Content-Type": CONTENT_TYPE}
         try:
             await jetstream.publish(
-                f"{self._prefix}.{event.state.lower()}",
+                f"{self._prefix}.{subject_of(event)}",
                 render(event),
                 stream=self._stream,
                 headers=headers,

@@ -34,12 +34,21 @@ from kessai.participant.v1 import participant_pb2_grpc as rpc
 
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.money import Money
+from coordinator.domain.outcome import (
+    Applied,
+    NextAction,
+    Outcome,
+    Pending,
+    Refused,
+    Unknown,
+)
 from coordinator.domain.phase import Operation
 
 MAX_CODE = 64
 MAX_REASON = 200
 MAX_REFERENCE = 128
+MAX_URL = 2048
 MAX_MESSAGE_BYTES = 64 * 1024
 """No message of the protocol that is used here comes near this, in either direction."""
 
@@ -108,6 +117,7 @@ _Response: TypeAlias = pb.TryResponse | pb.ConfirmResponse | pb.CancelResponse |
 
 _REFUSAL_OF_TOMBSTONE = "CANCELLED_AT_PARTICIPANT"
 _TAKEN_OUT = "[secret]"
+_WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 _MAY_BE_SECRET = re.compile(r"(?=\S*[0-9_])\S{8,}")
 _NOT_CODE = re.compile(r"[^A-Z0-9_]+")
 
@@ -169,14 +179,15 @@ class GrpcParticipant:
                 request = pb.TryRequest(
                     transaction_id=transaction_id,
                     phase=phase,
-                    amount=_amount(call),
+                    amount=_money(call.step.amount),
                     account=call.step.source,
                     hold_until=hold_until,
+                    refund_of=_original(call),
                 )
             case Operation.CONFIRM:
                 method = stub.Confirm
                 request = pb.ConfirmRequest(
-                    transaction_id=transaction_id, phase=phase, amount=_amount(call)
+                    transaction_id=transaction_id, phase=phase, amount=_money(call.step.final)
                 )
             case Operation.CANCEL:
                 method = stub.Cancel
@@ -198,8 +209,13 @@ class GrpcParticipant:
         return self._stub
 
 
-def _amount(call: Call) -> pb.Money:
-    money = call.step.amount
+def _original(call: Call) -> pb.OriginalStep | None:
+    if call.refund_of is None:
+        return None
+    return pb.OriginalStep(transaction_id=call.refund_of, phase=call.phase.name)
+
+
+def _money(money: Money | None) -> pb.Money:
     assert money is not None, "a phase that calls a participant moves money"
     return pb.Money(currency_code=money.currency, minor_units=money.minor)
 
@@ -217,7 +233,8 @@ def outcome_of(transaction_id: TransactionId, call: Call, response: _Response | 
         case _Meaning.APPLIED:
             return Applied(_clip(call, answer.reference, MAX_REFERENCE))
         case _Meaning.PENDING:
-            return Pending(_clip(call, answer.reference, MAX_REFERENCE))
+            reference = _clip(call, answer.reference, MAX_REFERENCE)
+            return Pending(reference, _next_action(call, answer))
         case _Meaning.REFUSED:
             reason = _clip(call, answer.refusal.reason, MAX_REASON)
             return Refused(
@@ -257,10 +274,26 @@ def _mismatch(
     if not answer.HasField("amount"):
         must = meaning is not None and meaning not in _AMOUNT_MAY_BE_UNSET
         return "amount" if must and call.operation is not Operation.CANCEL else ""
-    money = call.step.amount
-    if money is None or answer.amount.minor_units != money.minor:
+    wrong = _differs(answer.amount, call.step.amount)
+    if wrong or call.operation is not Operation.CONFIRM or meaning is not _Meaning.APPLIED:
+        return wrong
+    # Whoever does not say how much has confirmed all of it.
+    confirmed = answer.confirmed if answer.HasField("confirmed") else answer.amount
+    return _differs(confirmed, call.step.final)
+
+
+def _differs(given: pb.Money, money: Money | None) -> str:
+    if money is None or given.minor_units != money.minor:
         return "amount"
-    return "currency" if answer.amount.currency_code != money.currency else ""
+    return "currency" if given.currency_code != money.currency else ""
+
+
+def _next_action(call: Call, answer: pb.Answer) -> NextAction | None:
+    """What the customer has to do: only a web address, which is what callers hand on."""
+    action = answer.next_action
+    if len(action.url) > MAX_URL or not _WEB_ADDRESS.fullmatch(action.url):
+        return None
+    return NextAction(_clip(call, action.kind, MAX_CODE), action.url)
 
 
 def _error_info_reason(error: grpc.aio.AioRpcError) -> str:

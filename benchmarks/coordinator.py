@@ -82,6 +82,7 @@ async def main(settings: Settings, delay_s: float) -> None:
     coordinator = assemble(world, settings, flows=checked_flows(settings), owner=owner)
     server = Server(
         coordinator.servicer,
+        coordinator.callbacks,
         listen=settings.listen,
         max_in_flight=settings.max_in_flight,
         reflect=False,

@@ -24,11 +24,16 @@ from coordinator.domain.errors import Bug, ConfigurationError
 from coordinator.domain.flow import Flow
 from coordinator.engine.accept import Accept
 from coordinator.engine.cancel import Cancel
+from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
+from coordinator.engine.limits import CallerLimits, Limits
 from coordinator.engine.periodic import Periodic
 from coordinator.engine.recover import Recover
+from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
+from coordinator.engine.report import Report
 from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Randomness, Store
+from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
@@ -60,6 +65,7 @@ class Coordinator:
     services: tuple[Periodic, ...]
     gate: Gate
     servicer: PaymentServicer
+    callbacks: CallbackServicer
 
 
 def assemble(
@@ -77,6 +83,10 @@ def assemble(
         patience_s=settings.patience_s,
     )
     cancel = Cancel(store=world.store, driver=driver, flows=flows, clock=world.clock)
+    capture = CapturePayment(store=world.store, driver=driver, flows=flows, clock=world.clock)
+    refund = OpenRefund(
+        store=world.store, driver=driver, flows=flows, clock=world.clock, ids=world.ids
+    )
     accept = Accept(
         store=world.store,
         driver=driver,
@@ -85,6 +95,7 @@ def assemble(
         clock=world.clock,
         ids=world.ids,
         max_amount_minor=settings.max_amount_minor,
+        limits=_limits(world, settings),
     )
     gate = Gate(
         callers={digest: name for name, digest in settings.callers.items()},
@@ -93,9 +104,47 @@ def assemble(
         observer=world.observer,
     )
     servicer = PaymentServicer(
-        gate=gate, accept=accept, cancel=cancel, store=world.store, updates=driver.updates
+        gate=gate,
+        accept=accept,
+        capture=capture,
+        cancel=cancel,
+        refund=refund,
+        store=world.store,
+        updates=driver.updates,
     )
-    return Coordinator(driver, accept, cancel, _services(world, settings, driver), gate, servicer)
+    services = _services(world, settings, driver)
+    callbacks = _callbacks(world, settings, flows, driver, gate)
+    return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks)
+
+
+def _callbacks(
+    world: World, settings: Settings, flows: Mapping[str, Flow], driver: Driver, gate: Gate
+) -> CallbackServicer:
+    report = Report(
+        store=world.store,
+        driver=driver,
+        participants=world.participants,
+        flows=flows,
+        clock=world.clock,
+        observer=world.observer,
+    )
+    keys = {
+        name: base64.b64decode(key.get_secret_value())
+        for name, key in settings.callback_keys.items()
+    }
+    return CallbackServicer(gate=gate, report=report, keys=keys, clock=world.clock)
+
+
+def _limits(world: World, settings: Settings) -> Limits:
+    by_caller = {
+        caller: CallerLimits(
+            max_amount_minor=limit.max_amount_minor,
+            max_live=limit.max_live,
+            per_second=limit.per_second,
+        )
+        for caller, limit in settings.limits.items()
+    }
+    return Limits(by_caller, store=world.store, clock=world.clock)
 
 
 def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodic, ...]:
@@ -175,6 +224,7 @@ async def _serve(
         coordinator = assemble(world, settings, flows=flows, owner=owner)
         server = Server(
             coordinator.servicer,
+            coordinator.callbacks,
             listen=settings.listen,
             max_in_flight=settings.max_in_flight,
             reflect=settings.reflection,

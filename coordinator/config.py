@@ -15,11 +15,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -54,6 +65,27 @@ CALLER_NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 CallerName = Annotated[str, Field(pattern=CALLER_NAME)]
 
 
+class CallerLimit(BaseModel):
+    """One entry of KESSAI_LIMITS: what a caller may ask for. What is left out is not limited."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    max_amount_minor: int | None = Field(None, ge=1)
+    # Each creation counts up to so many entries of an index.
+    max_live: int | None = Field(None, ge=1, le=100_000)
+    per_second: float | None = Field(None, ge=0.001, le=1_000_000, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: object) -> object:
+        # A limit that is spelled wrong would not limit; say how it is spelled.
+        unknown = sorted(set(given) - cls.model_fields.keys()) if isinstance(given, dict) else []
+        if unknown:
+            known = ", ".join(cls.model_fields)
+            raise ValueError(f"unknown {', '.join(unknown)}; a caller's limits are {known}")
+        return given
+
+
 class Settings(BaseSettings):
     """Everything `kessai serve` can be told. Secrets never show in `repr`."""
 
@@ -74,6 +106,11 @@ class Settings(BaseSettings):
         description="keys that seal card tokens at rest, as a JSON list of 32 bytes in base64: "
         "the first seals, all of them open",
     )
+    callback_keys: Mapping[str, SealKey] = Field(
+        default_factory=dict,
+        description="keys that participants sign their reports with, as JSON: 32 bytes in base64 "
+        'by participant, {"card": "…"}; without one, its reports are refused',
+    )
     flows: tuple[str, ...] = Field(
         (), description="flows to serve, as a JSON list of names; empty: all of them"
     )
@@ -85,6 +122,12 @@ class Settings(BaseSettings):
     max_amount_minor: int = Field(
         10_000_000_00, ge=1, description="largest payment, in minor units of its currency"
     )
+    limits: Mapping[str, CallerLimit] = Field(
+        {},
+        description="limits of each caller, as JSON: "
+        '{"shop": {"max_amount_minor": 500000, "max_live": 200, "per_second": 50}}; '
+        '"*" is every caller without an entry',
+    )
     deadline_margin_s: float = Field(
         0.1, ge=0, description="how long before the caller's deadline the answer leaves, in seconds"
     )
@@ -95,6 +138,20 @@ class Settings(BaseSettings):
     recover_interval_s: float = Field(1.0, gt=0, description="pause between recovery scans")
     relay_interval_s: float = Field(0.2, gt=0, description="pause between outbox scans")
     drain_s: float = Field(10.0, ge=0, description="how long a stopping server finishes its calls")
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_of_callers(
+        cls, limits: Mapping[str, CallerLimit], info: ValidationInfo
+    ) -> Mapping[str, CallerLimit]:
+        callers = info.data.get("callers")  # not there when it is at fault itself
+        unknown = sorted(limits.keys() - {"*", *callers}) if callers is not None else []
+        if unknown:
+            raise ValueError(
+                f"unknown caller {', '.join(unknown)}; use names that KESSAI_CALLERS has, "
+                'or "*" for every caller without an entry'
+            )
+        return limits
 
     @classmethod
     def settings_customise_sources(
@@ -134,6 +191,10 @@ def load(**flags: object) -> Settings:
             for item in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"{problems} (see `kessai serve --help`)") from None
+    except SettingsError as error:
+        named = re.search(r'field "(\w+)"', str(error))
+        problem = f"KESSAI_{named[1].upper()}: must be JSON" if named else str(error)
+        raise ConfigurationError(f"{problem} (see `kessai serve --help`)") from None
     except ValueError as error:  # a file or a JSON value that cannot be parsed
         raise ConfigurationError(f"{error} (see `kessai serve --help`)") from None
 

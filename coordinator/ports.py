@@ -92,7 +92,11 @@ class OrderTaken(Record, frozen=True):
     existing: TransactionId
 
 
-CommitResult: TypeAlias = Committed | LostRace | KeyTaken | OrderTaken
+class OrdinalTaken(Record, frozen=True):
+    """Another refund of the payment was opened meanwhile; nothing was written."""
+
+
+CommitResult: TypeAlias = Committed | LostRace | KeyTaken | OrderTaken | OrdinalTaken
 
 
 class PaymentQuery(Record, frozen=True):
@@ -133,6 +137,12 @@ class Store(Protocol):
 
     async def find_by_key(self, caller: str, idempotency_key: str) -> Transaction | None:
         """The transaction that was created with this key."""
+
+    async def count_live(self, caller: str, at_most: int) -> int:
+        """How many payments of the caller are not settled; `at_most` when there are more."""
+
+    async def refunds_of(self, payment_id: TransactionId) -> Sequence[Transaction]:
+        """Every refund of a payment, by ordinal. Raises Bug when one of them cannot be read."""
 
     async def list_payments(self, query: PaymentQuery) -> Sequence[Transaction]:
         """A page, newest first by (created_at, id)."""

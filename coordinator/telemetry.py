@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from coordinator.domain.machine import SETTLED
-from coordinator.domain.transaction import Change
+from coordinator.domain.transaction import Change, Transaction
 from coordinator.ports import Observer
 
 ALLOWED = frozenset(
@@ -35,8 +35,10 @@ ALLOWED = frozenset(
         "level",
         "method",
         "owner",
+        "payment_id",
         "phase",
         "reason",
+        "refunded_minor",
         "state",
         "timestamp",
         "transaction_id",
@@ -95,6 +97,21 @@ class Unfailing:
             self._observer.troubled(what, error, transaction_id)
 
 
+def _settled_line(change: Change) -> str:
+    if any(event.late_phase for event in change.events):
+        return "late success undone"
+    if change.after.refund_of is not None:
+        return "refund settled"
+    return "payment refunded" if change.after.refunded_minor else "payment settled"
+
+
+def _of_refunds(after: Transaction) -> dict[str, Any]:
+    """What only refunds, and payments that have some, have to tell."""
+    if after.refund_of is not None:
+        return {"payment_id": after.refund_of.payment_id}
+    return {"refunded_minor": after.refunded_minor} if after.refunded_minor else {}
+
+
 class LogObserver:
     """An `Observer` that writes log lines, each with its transaction ID."""
 
@@ -106,7 +123,7 @@ class LogObserver:
         after = change.after
         if after.state in SETTLED:
             self._log.info(
-                "payment settled",
+                _settled_line(change),
                 transaction_id=after.id,
                 caller=after.caller,
                 flow=after.flow,
@@ -114,6 +131,7 @@ class LogObserver:
                 amount_minor=after.amount.minor,
                 currency=after.amount.currency,
                 code=after.failure.code if after.failure else "",
+                **_of_refunds(after),
             )
         elif after.attention is not None:
             self._log.warning(

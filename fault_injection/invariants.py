@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from coordinator.domain.flow import Flow
 from coordinator.domain.machine import ANNOUNCED, TABLE, State
-from coordinator.domain.phase import Operation
+from coordinator.domain.phase import Operation, Phase, Role
 from coordinator.domain.transaction import (
     EntryKind,
     JournalEntry,
     OutboxEvent,
+    Step,
     StepStatus,
     Transaction,
 )
@@ -34,6 +35,18 @@ class Scene:
     journal: Sequence[JournalEntry]
     events: Sequence[OutboxEvent]
     participants: dict[str, ModelParticipant]
+    refunds: Sequence[Transaction] = ()
+
+    @property
+    def called(self) -> list[Phase]:
+        """The phases that call a participant; a refund lacks the tenders that get nothing."""
+        phases = {step.phase for step in self.transaction.steps}
+        return [phase for phase in self.flow.called if phase.name in phases]
+
+    def confirmed_minor(self, phase: str) -> int:
+        """How much became final at the phase's participant."""
+        participant = self.participants[self.flow.by_name[phase].participant]
+        return participant.confirmed.get((self.transaction.id, phase), 0)
 
     def record(self, phase: str) -> Held | None:
         """What the phase's participant knows of the transaction."""
@@ -58,16 +71,17 @@ def settled(scene: Scene) -> None:
 
 def all_or_nothing(scene: Scene) -> None:
     """S1, S8: paid everywhere or undone everywhere; nothing is held at rest."""
-    paid = scene.transaction.state is State.PAID
-    for phase in scene.flow.called:
+    paid = scene.transaction.state in {State.PAID, State.REFUNDED}
+    for phase in scene.called:
         record = scene.record(phase.name)
-        wanted = {Held.CONFIRMED} if paid else {Held.CANCELLED, Held.REFUSED, None}
+        final = paid and not scene.transaction.step(phase.name).dropped
+        wanted = {Held.CONFIRMED} if final else {Held.CANCELLED, Held.REFUSED, None}
         _require(record in wanted, "S1", f"{phase.name} is {record} at {scene.transaction.state}")
 
 
 def at_most_one_effect(scene: Scene) -> None:
     """S2: at most one effect per (transaction, phase, operation)."""
-    for phase in scene.flow.called:
+    for phase in scene.called:
         for operation in Operation:
             count = scene.effects(phase.name, operation)
             _require(count <= 1, "S2", f"{phase.name} {operation} took effect {count} times")
@@ -75,7 +89,7 @@ def at_most_one_effect(scene: Scene) -> None:
 
 def never_confirmed_and_cancelled(scene: Scene) -> None:
     """S4: no participant has both a confirm and a cancel effect."""
-    for phase in scene.flow.called:
+    for phase in scene.called:
         both = scene.effects(phase.name, Operation.CONFIRM) and scene.effects(
             phase.name, Operation.CANCEL
         )
@@ -94,7 +108,9 @@ def decisions_before_acts(scene: Scene) -> None:
             )
             _require(entry.from_state in allowed, "S3", f"confirm of {entry.phase} too early")
         if entry.operation == Operation.CANCEL:
-            _require(entry.from_state is State.CANCELLING, "S5", f"cancel of {entry.phase}")
+            dropped = scene.transaction.step(entry.phase).dropped
+            allowed = {State.CANCELLING, State.SETTLING} if dropped else {State.CANCELLING}
+            _require(entry.from_state in allowed, "S5", f"cancel of {entry.phase}")
 
 
 def releases_cite_a_cause(scene: Scene) -> None:
@@ -131,8 +147,11 @@ def journal_is_a_path(scene: Scene) -> None:
 
 
 def announced_once(scene: Scene) -> None:
-    """S14: one event for the settled state, and none for any other."""
-    wanted = [scene.transaction.state] if scene.transaction.state in ANNOUNCED else []
+    """S14: one event for each settled state that was reached, and none for any other."""
+    state = scene.transaction.state
+    wanted = [state] if state in ANNOUNCED else []
+    if state is State.REFUNDED:
+        wanted = [State.PAID, State.REFUNDED]
     states = [event.state for event in scene.events]
     _require(states == wanted, "S14", f"announced {states}")
 
@@ -150,11 +169,45 @@ def steps_tell_the_truth(scene: Scene) -> None:
         StepStatus.CANCELLED: {Held.CANCELLED, None},
         StepStatus.REFUSED: {Held.REFUSED, Held.CANCELLED},
     }
-    for phase in scene.flow.called:
+    for phase in scene.called:
         status, record = scene.transaction.step(phase.name).status, scene.record(phase.name)
         _require(
             record in truth.get(status, set()), "steps", f"{phase.name}: {status} but {record}"
         )
+
+
+def amounts_agree(scene: Scene) -> None:
+    """S1: what became final is what was decided, and what was taken is what was given."""
+    taken = given = 0
+    for step in scene.transaction.steps:
+        confirmed = 0 if step.role is Role.ANNOUNCES else scene.confirmed_minor(step.phase)
+        decided = 0 if scene.transaction.state is State.FAILED else step.final_minor or 0
+        _require(confirmed == decided, "S1", f"{step.phase}: {confirmed} final, {decided} decided")
+        taken += confirmed if step.role is Role.TAKES else 0
+        given += confirmed if step.role is Role.GIVES else 0
+    _require(taken == given, "S1", f"{taken} taken and {given} given")
+
+
+def refunds_never_exceed(scene: Scene) -> None:
+    """S13: never more than was paid, in all and per tender; the payment says how much it was."""
+    payment = scene.transaction
+    done = [refund for refund in scene.refunds if refund.state is State.PAID]
+    ordinals = [refund.refund_of.ordinal for refund in scene.refunds if refund.refund_of]
+    _require(ordinals == list(range(1, len(ordinals) + 1)), "S13", f"ordinals {ordinals}")
+    total = sum(refund.amount.minor for refund in done)
+    _require(total <= payment.captured_minor, "S13", f"{total} of {payment.captured_minor}")
+    _require(payment.refunded_minor == total, "S13", f"{payment.refunded_minor} noted of {total}")
+    is_all = total == payment.captured_minor > 0
+    _require((payment.state is State.REFUNDED) == is_all, "S13", f"{payment.state} after {total}")
+    for step in payment.steps:
+        if step.role is Role.TAKES:
+            shares = [each.amount for refund in done for each in _of(refund, step.phase)]
+            given = sum(share.minor for share in shares if share is not None)
+            _require(given <= (step.final_minor or 0), "S13", f"{step.phase} got {given}")
+
+
+def _of(refund: Transaction, phase: str) -> list[Step]:
+    return [step for step in refund.steps if step.phase == phase]
 
 
 CHECKERS: tuple[Callable[[Scene], None], ...] = (
@@ -168,6 +221,8 @@ CHECKERS: tuple[Callable[[Scene], None], ...] = (
     announced_once,
     secrets_forgotten,
     steps_tell_the_truth,
+    amounts_agree,
+    refunds_never_exceed,
 )
 
 

@@ -61,6 +61,9 @@ class Defer:
     after_s: float
 
 
+_TAKING = {Held.HELD, Held.PENDING, Held.CONFIRMED}
+"""A refund's Try in one of these counts against what it gives back."""
+
 Fault: TypeAlias = LoseRequest | LoseReply | Late | Refuse | Defer
 Script: TypeAlias = Callable[[TransactionId, Call, int], Fault | None]
 """Which fault befalls the n-th (1, 2, …) call of an operation, if any."""
@@ -76,12 +79,20 @@ Key: TypeAlias = tuple[TransactionId, str]
 
 @dataclass
 class ModelParticipant:
-    """See the head of this module. `effects` counts what took place, by (transaction, phase, …)."""
+    """See the head of this module.
+
+    effects    counts what took place, by (transaction, phase, operation)
+    amounts    of every Try, in minor units
+    confirmed  how much of it became final
+    originals  of a refund's Try: which step it gives back
+    """
 
     clock: Clock
     script: Script = no_faults
     records: dict[Key, Held] = field(default_factory=dict)
     amounts: dict[Key, int] = field(default_factory=dict)
+    confirmed: dict[Key, int] = field(default_factory=dict)
+    originals: dict[Key, Key] = field(default_factory=dict)
     effects: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)
     calls: list[tuple[TransactionId, str, Operation]] = field(default_factory=list)
     refused_confirms: dict[Key, Refused] = field(default_factory=dict)
@@ -132,7 +143,7 @@ class ModelParticipant:
             case Operation.TRY:
                 return self._try(key, call, fault)
             case Operation.CONFIRM:
-                return self._confirm(key, fault)
+                return self._confirm(key, call, fault)
             case Operation.CANCEL:
                 return self._cancel(key)
             case Operation.QUERY:
@@ -141,9 +152,11 @@ class ModelParticipant:
     def _try(self, key: Key, call: Call, fault: Fault | None) -> Outcome:
         if key not in self.records:
             assert call.step.amount is not None, "a Try always moves money"
-            assert call.step.source, "a Try always has a source"
+            assert bool(call.step.source) != bool(call.refund_of), "a source, or what is given back"
             self.amounts[key] = call.step.amount.minor
-            if isinstance(fault, Refuse):
+            if call.refund_of is not None:
+                self.originals[key] = (call.refund_of, call.phase.name)
+            if isinstance(fault, Refuse) or self._is_too_much(key):
                 self.records[key] = Held.REFUSED
             elif isinstance(fault, Defer):
                 self.records[key] = Held.PENDING
@@ -152,6 +165,18 @@ class ModelParticipant:
                 self.records[key] = Held.HELD
                 self.effects[*key, Operation.TRY] += 1
         return self._try_answer(key)
+
+    def _is_too_much(self, key: Key) -> bool:
+        """Whether a refund's Try is for more than is left of what it gives back."""
+        original = self.originals.get(key)
+        if original is None:
+            return False
+        taken = sum(
+            self.amounts[other]
+            for other, of in self.originals.items()
+            if of == original and self.records.get(other) in _TAKING
+        )
+        return taken + self.amounts[key] > self.confirmed.get(original, 0)
 
     def _try_answer(self, key: Key) -> Outcome:
         match self.records[key]:
@@ -164,7 +189,7 @@ class ModelParticipant:
             case Held.CANCELLED:
                 return Refused("CANCELLED", "a Cancel came first")
 
-    def _confirm(self, key: Key, fault: Fault | None) -> Outcome:
+    def _confirm(self, key: Key, call: Call, fault: Fault | None) -> Outcome:
         record = self.records.get(key)
         if key in self.refused_confirms:
             return self.refused_confirms[key]
@@ -172,6 +197,11 @@ class ModelParticipant:
             if isinstance(fault, Refuse):
                 self.refused_confirms[key] = Refused(fault.code, "the test wants it so")
                 return self.refused_confirms[key]
+            final = call.step.final
+            assert final is not None, "a Confirm always moves money"
+            if final.minor > self.amounts[key]:
+                return Unknown("FAILED_PRECONDITION", "more than is held", suspicious=True)
+            self.confirmed[key] = final.minor
             self.records[key] = Held.CONFIRMED
             self.effects[*key, Operation.CONFIRM] += 1
         elif record is not Held.CONFIRMED:

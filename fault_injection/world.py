@@ -10,9 +10,10 @@ import asyncio
 import itertools
 import random  # noqa: TID251 - seeded: this is the simulated Randomness
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from adapters.memory import MemoryPublisher
 from adapters.sealing import Sealer
@@ -20,18 +21,24 @@ from adapters.sqlite.database import SqliteDatabase
 from adapters.sqlite.store import SqliteStore
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
-from coordinator.domain.transaction import Change, OutboxEvent, Tender, Transaction
+from coordinator.domain.transaction import Change, OutboxEvent, Tender, Transaction, flow_of
 from coordinator.engine.accept import Accept, NewPayment, OrderConflict
 from coordinator.engine.cancel import Cancel
+from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
+from coordinator.engine.limits import CallerLimits, Limits
 from coordinator.engine.recover import Recover
+from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
+from coordinator.engine.report import Report
 from coordinator.ports import CommitResult
 from fault_injection.invariants import Scene
 from fault_injection.model_participant import ModelParticipant, Script, no_faults
 from fault_injection.virtual_time import VirtualClock
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
+
+T = TypeVar("T")
 
 FLOWS = bind_flows(FLOW_ROWS, PHASES)
 MAX_IN_FLIGHT = 1000
@@ -133,6 +140,9 @@ class World:
             clock=self.clock,
             lease_s=LEASE_S,
         )
+        self.limits: dict[str, CallerLimits] = {}
+        self._revival: asyncio.Task[None] | None = None
+        self.crashes = 0
 
     async def start(self) -> None:
         """Opens the database and starts a coordinator."""
@@ -171,6 +181,21 @@ class World:
             clock=self.clock,
             ids=self.ids,
             max_amount_minor=10**9,
+            limits=Limits(self.limits, store=self.store, clock=self.clock),
+        )
+        self.capture = CapturePayment(
+            store=self.store, driver=self.driver, flows=FLOWS, clock=self.clock
+        )
+        self.refund = OpenRefund(
+            store=self.store, driver=self.driver, flows=FLOWS, clock=self.clock, ids=self.ids
+        )
+        self.report = Report(
+            store=self.store,
+            driver=self.driver,
+            participants=self.participants,
+            flows=FLOWS,
+            clock=self.clock,
+            observer=self.observer,
         )
         self.recover = Recover(store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT)
         self.relay = Relay(store=self.store, publisher=self.publisher, observer=self.observer)
@@ -182,22 +207,61 @@ class World:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def crash_at(self, number: int, *, after: bool) -> None:
+        """Kills the process before (or just after) its n-th commit, and starts another one."""
+        commits = itertools.count(1)
+
+        def maybe_crash(_change: Change) -> None:
+            if next(commits) != number:
+                return
+            self.crashes += 1
+            for task in self.driver.tasks:
+                task.cancel()
+            self._revival = asyncio.create_task(self._revive())
+            if not after:
+                raise asyncio.CancelledError
+
+        setattr(self.store, "after_commit" if after else "before_commit", maybe_crash)
+
+    async def _revive(self) -> None:
+        await self.crash()
+        self.restart()
+
+    async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What a caller does: asks, and asks again when the process died before it answered."""
+        while True:
+            asking = asyncio.ensure_future(ask())
+            await asyncio.wait([asking])
+            if not asking.cancelled():
+                return asking.result()
+            if self._revival is not None:
+                await self._revival
+
+    async def until_rest(self, transaction_id: TransactionId) -> Transaction:
+        """Like `until_settled`, but a reserved payment that waits to be captured is enough."""
+        return await self._until(transaction_id, lambda found: found.rests and not found.pending)
+
     async def until_settled(self, transaction_id: TransactionId) -> Transaction:
         """Runs recovery until the transaction is settled and every late delivery has arrived.
 
         Gives up after LIMIT_S of virtual time; that it is not settled then is for a checker to say.
         """
+        found = await self._until(transaction_id, lambda found: found.settled)
+        for participant in self.participants.values():
+            await participant.settled()
+        return found
+
+    async def _until(
+        self, transaction_id: TransactionId, enough: Callable[[Transaction], bool]
+    ) -> Transaction:
         end = self.clock.now() + timedelta(seconds=LIMIT_S)
         while True:
             found = await self.store.get(transaction_id)
             assert found is not None
-            if found.settled or self.clock.now() >= end:
-                break
+            if enough(found) or self.clock.now() >= end:
+                return found
             await self.recover.run_once()
             await self.clock.sleep(RECOVER_EVERY_S)
-        for participant in self.participants.values():
-            await participant.settled()
-        return found
 
     async def scene(self, transaction_id: TransactionId) -> Scene:
         """Everything that is known of a transaction."""
@@ -209,7 +273,9 @@ class World:
         events = [
             event for event in self.publisher.events if event.transaction_id == transaction_id
         ]
-        return Scene(found, FLOWS[found.flow], journal, events, self.participants)
+        refunds = await self.store.refunds_of(transaction_id)
+        flow = flow_of(FLOWS, found)
+        return Scene(found, flow, journal, events, self.participants, refunds)
 
 
 def payment(
@@ -220,6 +286,8 @@ def payment(
     order_id: str = "",
     on_conflict: OrderConflict = OrderConflict.REJECT,
     caller: str = "shop",
+    manual: bool = False,
+    reservation_s: float | None = None,
 ) -> NewPayment:
     """A valid payment of `amount` yen over every tender of the flow."""
     takers = FLOWS[flow].takers
@@ -237,4 +305,6 @@ def payment(
         merchant_id="shop-1",
         order_id=order_id,
         order_conflict=on_conflict,
+        manual=manual,
+        reservation_s=reservation_s,
     )

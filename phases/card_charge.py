@@ -15,4 +15,5 @@ CARD_CHARGE = Phase(
     participant="card",
     confirm_refusable=True,
     secret_source=True,
+    longest_hold_s=7 * 86_400.0,  # what card networks commonly grant an authorization
 )

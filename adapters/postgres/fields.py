@@ -16,7 +16,7 @@ from adapters.sealing import Sealer
 from coordinator.domain.errors import Bug
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Change, Failure, Step, Transaction
+from coordinator.domain.transaction import Change, Step, Transaction
 
 
 class Kind(Enum):
@@ -116,20 +116,13 @@ def check_change(change: Change) -> None:
         raise Bug("the journal ends in another state than the transaction")
 
 
-def _failure(part: str, path: str) -> Callable[[Any], str | None]:
+def _part(part: str, path: str) -> Callable[[Any], Any]:
+    """A field of a record that may be missing."""
     owner = attrgetter(path)
 
-    def get(row: Any) -> str | None:
-        failure: Failure | None = owner(row)
-        return None if failure is None else getattr(failure, part)
-
-    return get
-
-
-def _attention(part: str) -> Callable[[Write], str | None]:
-    def get(write: Write) -> str | None:
-        attention = write.after.attention
-        return None if attention is None else getattr(attention, part)
+    def get(row: Any) -> Any:
+        whole = owner(row)
+        return None if whole is None else getattr(whole, part)
 
     return get
 
@@ -160,7 +153,7 @@ def _step(name: str, kind: Kind) -> Field:
 
 def _failure_fields(path: str) -> tuple[Field, ...]:
     return tuple(
-        Field(f"failure_{part}", Kind.TEXT, _failure(part, path))
+        Field(f"failure_{part}", Kind.TEXT, _part(part, path))
         for part in ("code", "reason", "phase")
     )
 
@@ -171,14 +164,17 @@ MOVING: tuple[Field, ...] = (
     _after("version", Kind.INTEGER),
     _after("sequence", Kind.INTEGER),
     *_failure_fields("after.failure"),
-    Field("attention_code", Kind.TEXT, _attention("code")),
-    Field("attention_reason", Kind.TEXT, _attention("reason")),
+    Field("attention_code", Kind.TEXT, _part("code", "after.attention")),
+    Field("attention_reason", Kind.TEXT, _part("reason", "after.attention")),
     _after("updated_at", Kind.TIME),
     _after("try_deadline", Kind.TIME),
     _after("reserved_until", Kind.TIME),
     _after("due_at", Kind.TIME),
     Field("claimed_by", Kind.TEXT, attrgetter("holder")),
     Field("written_by", Kind.TEXT, attrgetter("token")),
+    Field("capture_key", Kind.TEXT, _part("idempotency_key", "after.capture")),
+    Field("capture_request", Kind.TEXT, _part("request", "after.capture")),
+    _after("refunded_minor", Kind.INTEGER),
 )
 """Columns of `transactions` that every commit writes, from a Write."""
 
@@ -193,6 +189,9 @@ FIXED: tuple[Field, ...] = (
     _after("order_id", Kind.TEXT),
     _after("customer_id", Kind.TEXT),
     _after("created_at", Kind.TIME),
+    _after("manual", Kind.BOOLEAN),
+    Field("payment_id", Kind.ID, _part("payment_id", "after.refund_of")),
+    Field("ordinal", Kind.INTEGER, _part("ordinal", "after.refund_of")),
 )
 """Columns of `transactions` that only the first commit writes, from a Write."""
 
@@ -208,6 +207,9 @@ STEP_MOVING: tuple[Field, ...] = (
     _step("refusal_code", Kind.TEXT),
     _step("refusal_reason", Kind.TEXT),
     _step("reference", Kind.TEXT),
+    _step("final_minor", Kind.INTEGER),
+    Field("next_action_kind", Kind.TEXT, _part("kind", "step.next_action")),
+    Field("next_action_url", Kind.TEXT, _part("url", "step.next_action")),
 )
 STEP_WIPED = Field("wiped", Kind.BOOLEAN, attrgetter("wiped"))
 STEP_FIXED: tuple[Field, ...] = (
@@ -252,5 +254,8 @@ OUTBOX: tuple[Field, ...] = (
     _plain("order_id", Kind.TEXT),
     _plain("customer_id", Kind.TEXT),
     *_failure_fields("failure"),
+    Field("payment_id", Kind.ID, _part("payment_id", "refund_of")),
+    Field("ordinal", Kind.INTEGER, _part("ordinal", "refund_of")),
+    _plain("late_phase", Kind.TEXT),
 )
 """Columns of `outbox`, from an OutboxEvent."""

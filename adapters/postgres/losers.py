@@ -6,13 +6,22 @@ Nothing here decides who wins; the UNIQUE constraints and the compare-and-set di
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from adapters.postgres.fields import Write
 from adapters.postgres.schema import HOLDS_ORDER_SQL, transactions
 from coordinator.domain.ids import TransactionId
-from coordinator.ports import CommitResult, Committed, KeyTaken, LostRace, OrderTaken
+from coordinator.domain.transaction import RefundOf
+from coordinator.ports import (
+    CommitResult,
+    Committed,
+    KeyTaken,
+    LostRace,
+    OrderTaken,
+    OrdinalTaken,
+)
 
 _T = transactions.c
 
@@ -47,6 +56,7 @@ def explain_inserts(
     """
     keyed = [(write.after.caller, write.after.idempotency_key) for write in losers]
     ordered = [(w.after.caller, w.after.order_id) for w in losers if w.after.order_id]
+    refunding = [(r.payment_id, r.ordinal) for w in losers if (r := w.after.refund_of)]
     # One statement, one moment: of two, the later could find an order taken by the very payment
     # whose key the earlier had not found.
     rows = connection.execute(
@@ -58,6 +68,7 @@ def explain_inserts(
                 sa.tuple_(_T.caller, _T.order_id).in_(sorted(ordered)),
                 sa.text(HOLDS_ORDER_SQL),
             ),
+            _obstacles("refund", sa.tuple_(_T.payment_id, _T.ordinal).in_(sorted(refunding))),
         )
     ).all()
     ids = {row.id for row in rows if row.kind == "id"}
@@ -69,6 +80,7 @@ def explain_inserts(
     orders = {
         (row.caller, row.order_id): TransactionId(row.id) for row in rows if row.kind == "order"
     }
+    refunds = {RefundOf(row.payment_id, row.ordinal) for row in rows if row.kind == "refund"}
     results: dict[str, CommitResult] = {}
     for write in losers:
         after = write.after
@@ -78,6 +90,8 @@ def explain_inserts(
             results[write.token] = KeyTaken(existing)
         elif existing := orders.get((after.caller, after.order_id)):
             results[write.token] = OrderTaken(existing)
+        elif after.refund_of is not None and after.refund_of in refunds:
+            results[write.token] = OrdinalTaken()
     return results
 
 
@@ -97,9 +111,15 @@ def _by_id(connection: sa.Connection, writes: Sequence[Write]) -> dict[str, tupl
     return {row.id: (row.version, row.written_by) for row in rows}
 
 
-def _obstacles(
-    kind: str, *conditions: sa.ColumnElement[bool] | sa.TextClause
-) -> sa.Select[tuple[str, str, str, str, str]]:
+def _obstacles(kind: str, *conditions: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[Any]:
     label: sa.Label[str] = sa.literal_column(f"'{kind}'", sa.String).label("kind")
-    columns = (label, _T.id, _T.caller, _T.idempotency_key, _T.order_id)
+    columns = (
+        label,
+        _T.id,
+        _T.caller,
+        _T.idempotency_key,
+        _T.order_id,
+        _T.payment_id,
+        _T.ordinal,
+    )
     return sa.select(*columns).where(*conditions)

@@ -110,6 +110,14 @@ transactions = Table(
     _time("claimed_until", nullable=True),
     # Which write made this version: tells our own write from another's after a lost COMMIT.
     _text("written_by"),
+    Column("manual", sa.Boolean, nullable=False),
+    _maybe_text("capture_key"),
+    _maybe_text("capture_request"),
+    Column("refunded_minor", sa.BigInteger, nullable=False),
+    # Of a refund: the payment that it gives back, and the how-manieth of its refunds it is. As each
+    # takes the next number, nobody opens one without having seen all those before.
+    Column("payment_id", ID, nullable=True),
+    Column("ordinal", sa.Integer, nullable=True),
     PrimaryKeyConstraint("id", name="transactions_pkey"),
     UniqueConstraint("caller", "idempotency_key", name="transactions_key_once"),
     CheckConstraint(f"amount_minor BETWEEN 1 AND {MAX_MINOR}", name="transactions_amount_positive"),
@@ -134,6 +142,16 @@ transactions = Table(
         "(attention_code IS NULL) = (attention_reason IS NULL)",
         name="transactions_attention_is_whole",
     ),
+    CheckConstraint(
+        "(capture_key IS NULL) = (capture_request IS NULL)", name="transactions_capture_is_whole"
+    ),
+    CheckConstraint(
+        "refunded_minor BETWEEN 0 AND amount_minor", name="transactions_refunded_within_amount"
+    ),
+    CheckConstraint(
+        "(payment_id IS NULL) = (ordinal IS NULL) AND (ordinal IS NULL OR ordinal >= 1)",
+        name="transactions_refund_is_whole",
+    ),
     _claim_check("transactions"),
     postgresql_with={"fillfactor": 80},
 )
@@ -153,10 +171,25 @@ Index(
     sqlite_where=sa.text(LIVE_SQL),
 )
 Index(
+    "transactions_live_by_caller",
+    transactions.c.caller,
+    transactions.c.due_at,
+    postgresql_where=sa.text(LIVE_SQL),
+    sqlite_where=sa.text(LIVE_SQL),
+)
+Index(
     "transactions_by_caller",
     transactions.c.caller,
     transactions.c.created_at.desc(),
     transactions.c.id.desc(),
+)
+Index(
+    "transactions_refund_once",
+    transactions.c.payment_id,
+    transactions.c.ordinal,
+    unique=True,
+    postgresql_where=sa.text("payment_id IS NOT NULL"),
+    sqlite_where=sa.text("payment_id IS NOT NULL"),
 )
 for _filter in ("order_id", "customer_id", "merchant_id"):
     Index(
@@ -191,6 +224,9 @@ steps = Table(
     _text("refusal_reason"),
     _text("reference"),
     _text("role"),
+    Column("final_minor", sa.BigInteger, nullable=True),
+    _maybe_text("next_action_kind"),
+    _maybe_text("next_action_url"),
     PrimaryKeyConstraint("transaction_id", "phase", name="steps_pkey"),
     CheckConstraint(f"role IN ({_ROLES})", name="steps_role_known"),
     CheckConstraint(f"status IN ({_STATUSES})", name="steps_status_known"),
@@ -201,6 +237,13 @@ steps = Table(
         name="steps_amount_positive",
     ),
     CheckConstraint("(amount_minor IS NULL) = (currency IS NULL)", name="steps_amount_is_whole"),
+    CheckConstraint(
+        "final_minor IS NULL OR final_minor BETWEEN 0 AND amount_minor",
+        name="steps_final_within_amount",
+    ),
+    CheckConstraint(
+        "(next_action_kind IS NULL) = (next_action_url IS NULL)", name="steps_next_action_is_whole"
+    ),
     CheckConstraint("source = '' OR NOT secret", name="steps_secret_not_in_clear"),
     CheckConstraint("sealed IS NULL OR secret", name="steps_only_secrets_sealed"),
     postgresql_with={"fillfactor": 70},
@@ -256,12 +299,22 @@ outbox = Table(
     _maybe_text("claimed_by"),
     _time("claimed_until", nullable=True),
     _time("published_at", nullable=True),
+    Column("payment_id", ID, nullable=True),
+    Column("ordinal", sa.Integer, nullable=True),
+    _text("late_phase"),
     PrimaryKeyConstraint("id", name="outbox_pkey"),
-    UniqueConstraint("transaction_id", "state", name="outbox_once_per_state"),
     CheckConstraint(state_check("state"), name="outbox_state_known"),
     CheckConstraint("sequence >= 1", name="outbox_sequence_counts"),
     CheckConstraint(f"amount_minor BETWEEN 1 AND {MAX_MINOR}", name="outbox_amount_positive"),
     _claim_check("outbox"),
+)
+Index(
+    "outbox_once_per_state",
+    outbox.c.transaction_id,
+    outbox.c.state,
+    unique=True,
+    postgresql_where=sa.text("late_phase = ''"),
+    sqlite_where=sa.text("late_phase = ''"),
 )
 Index(
     "outbox_unpublished",

@@ -102,6 +102,18 @@ class SqlStore:
         key = {"caller": caller, "idempotency_key": idempotency_key}
         return await self._run(lambda c: reading.one(c.execute(reading.BY_KEY, key), self._sealer))
 
+    async def count_live(self, caller: str, at_most: int) -> int:
+        """See `Store.count_live`. Raises StoreUnavailable."""
+        key = {"caller": caller, "at_most": at_most}
+        return await self._run(lambda c: int(c.execute(reading.COUNT_LIVE, key).scalar_one()))
+
+    async def refunds_of(self, payment_id: TransactionId) -> Sequence[Transaction]:
+        """See `Store.refunds_of`. Raises StoreUnavailable, Bug."""
+        key = {"payment_id": payment_id}
+        return await self._run(
+            lambda c: reading.refunds(c.execute(reading.BY_PAYMENT, key), self._sealer)
+        )
+
     async def list_payments(self, query: PaymentQuery) -> Sequence[Transaction]:
         """See `Store.list_payments`. Raises StoreUnavailable.
 

@@ -10,7 +10,7 @@ from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.helps import command
 from coordinator.cli.lifeline import LifelineOption, hold_lifeline
-from coordinator.cli.options import parse_pairs
+from coordinator.cli.options import parse_objects, parse_pairs
 from coordinator.cli.output import Format, OutputOption, emit
 from coordinator.cli.ports import refuse_taken
 from coordinator.cli.ready import announce
@@ -71,6 +71,14 @@ _MaxAmountMinorFlag = Annotated[
         help="Largest payment, in minor units of its currency.", show_default="1000000000"
     ),
 ]
+_LimitFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=JSON",
+        help='A caller\'s limits, such as shop={"max_amount_minor": 500000, "max_live": 200, '
+        '"per_second": 50}; repeatable. Name *: every caller without an entry.',
+    ),
+]
 _DeadlineMarginSFlag = Annotated[
     float | None,
     typer.Option(help="How long before a caller's deadline the answer leaves.", show_default="0.1"),
@@ -117,6 +125,7 @@ def serve(
     log_level: _LogLevelFlag = None,
     max_in_flight: _MaxInFlightFlag = None,
     max_amount_minor: _MaxAmountMinorFlag = None,
+    limit: _LimitFlag = None,
     deadline_margin_s: _DeadlineMarginSFlag = None,
     patience_s: _PatienceSFlag = None,
     lease_s: _LeaseSFlag = None,
@@ -128,11 +137,12 @@ def serve(
     """Runs the coordinator in the foreground until SIGTERM or Ctrl-C, then drains.
 
     Every flag can also be set as KESSAI_… in the environment (--participant: KESSAI_PARTICIPANTS,
-    --caller: KESSAI_CALLERS, --flow: KESSAI_FLOWS, all as JSON) or in the TOML file named by
-    KESSAI_CONFIG. The keys that seal card tokens have no flag, since command lines can be read by
-    others: KESSAI_SEAL_KEYS takes a JSON list; `kessai keygen` makes one. The database's URL,
-    participants, callers and seal keys are required, all else has a default. Times are in seconds.
-    When it is ready it prints one line: listening on HOST:PORT.
+    --caller: KESSAI_CALLERS, --flow: KESSAI_FLOWS, --limit: KESSAI_LIMITS, all as JSON) or in the
+    TOML file named by KESSAI_CONFIG. Keys have no flag, since command lines can be read by others:
+    KESSAI_SEAL_KEYS takes a JSON list of those that seal card tokens, KESSAI_CALLBACK_KEYS an
+    object of those that participants sign with; `kessai keygen` makes them. The
+    database's URL, participants, callers and seal keys are required, all else has a default. Times
+    are in seconds. When it is ready it prints one line: listening on HOST:PORT.
     """
     from coordinator import bootstrap, config  # noqa: PLC0415 - slow
     from coordinator.domain.errors import (  # noqa: PLC0415 - slow
@@ -153,6 +163,7 @@ def serve(
             log_level=log_level,
             max_in_flight=max_in_flight,
             max_amount_minor=max_amount_minor,
+            limits=parse_objects("--limit", limit),
             deadline_margin_s=deadline_margin_s,
             patience_s=patience_s,
             lease_s=lease_s,

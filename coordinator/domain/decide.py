@@ -11,11 +11,13 @@ money right (docs/architecture.md) are kept here:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeAlias
 
 from coordinator.domain.flow import Flow
+from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import CANCELLABLE, Event, State
 from coordinator.domain.phase import Operation, Phase
 from coordinator.domain.record import Record
@@ -26,12 +28,13 @@ MIN_TIMEOUT_S = 0.05
 
 
 class Call(Record, frozen=True):
-    """One request to one participant."""
+    """One request to one participant; `refund_of` is the payment whose step it gives back."""
 
     phase: Phase
     operation: Operation
     step: Step
     timeout_s: float
+    refund_of: TransactionId | None = None
 
 
 class Perform(Record, frozen=True):
@@ -91,17 +94,19 @@ def _created(transaction: Transaction, flow: Flow, now: datetime) -> Action:
     if not waiting and now >= transaction.reserved_until:
         return _expired()  # holds were asked to last so long, and no longer
     if not waiting:
-        capture = (Event.HOLD, Event.CAPTURE)
-        return Advance(capture if flow.pivot else (*capture, Event.SETTLE))
+        if transaction.manual:
+            return Advance((Event.HOLD,))
+        return Advance((Event.HOLD, *capture_events(transaction, flow)))
     if now >= transaction.try_deadline:
         return Advance((Event.RELEASE,), _deadline_failure(waiting, flow))
     left_s = (transaction.try_deadline - now).total_seconds()
     due = tuple(
-        Call(
-            flow.by_name[step.phase],
+        _call(
+            transaction,
+            flow,
             Operation.QUERY if step.status is StepStatus.PENDING else Operation.TRY,
             step,
-            max(MIN_TIMEOUT_S, min(left_s, flow.by_name[step.phase].retry.timeout_s)),
+            left_s,
         )
         for step in waiting
         if _is_due(step, now)
@@ -112,11 +117,26 @@ def _created(transaction: Transaction, flow: Flow, now: datetime) -> Action:
 def _stage_under_way(transaction: Transaction, flow: Flow) -> list[Step]:
     """The steps that are not held yet in the first stage that has any."""
     for stage in flow.stages:
-        steps = (transaction.step(phase.name) for phase in stage)
-        waiting = [step for step in steps if step.status is not StepStatus.HELD]
+        waiting = [
+            step for step in _steps(transaction, stage) if step.status is not StepStatus.HELD
+        ]
         if waiting:
             return waiting
     return []
+
+
+def _steps(transaction: Transaction, phases: Iterable[Phase]) -> list[Step]:
+    """The transaction's steps of these phases: a refund has none for tenders that get nothing."""
+    names = {phase.name for phase in phases}
+    return [step for step in transaction.steps if step.phase in names]
+
+
+def capture_events(transaction: Transaction, flow: Flow) -> tuple[Event, ...]:
+    """What fires when a transaction is decided to be paid, from RESERVED on."""
+    pivot = flow.pivot
+    if pivot is None or transaction.step(pivot.name).dropped:
+        return (Event.CAPTURE, Event.SETTLE)
+    return (Event.CAPTURE,)
 
 
 def _deadline_failure(waiting: list[Step], flow: Flow) -> Failure:
@@ -129,7 +149,9 @@ def _deadline_failure(waiting: list[Step], flow: Flow) -> Failure:
 def _reserved(transaction: Transaction, flow: Flow, now: datetime) -> Action:
     if now >= transaction.reserved_until:
         return _expired()
-    return Advance((Event.CAPTURE,) if flow.pivot else (Event.CAPTURE, Event.SETTLE))
+    if transaction.manual:
+        return Wait(transaction.reserved_until)
+    return Advance(capture_events(transaction, flow))
 
 
 def _expired() -> Action:
@@ -146,29 +168,50 @@ def _capturing(transaction: Transaction, flow: Flow, now: datetime) -> Action:
     if step.status is StepStatus.REFUSED:
         failure = Failure(step.refusal_code, step.refusal_reason, step.phase)
         return Advance((Event.RELEASE,), failure)
-    return _ask([step], flow, Operation.CONFIRM, now)
+    return _ask(transaction, [step], flow, now)
 
 
 def _settling(transaction: Transaction, flow: Flow, now: datetime) -> Action:
-    steps = (transaction.step(phase.name) for phase in flow.called)
-    left = [step for step in steps if step.status is not StepStatus.CONFIRMED]
-    return _ask(left, flow, Operation.CONFIRM, now) if left else Advance((Event.PAY,))
+    left = [
+        step
+        for step in _steps(transaction, flow.called)
+        if step.status is not (StepStatus.CANCELLED if step.dropped else StepStatus.CONFIRMED)
+    ]
+    return _ask(transaction, left, flow, now) if left else Advance((Event.PAY,))
 
 
 def _cancelling(transaction: Transaction, flow: Flow, now: datetime) -> Action:
-    steps = (transaction.step(phase.name) for phase in flow.called)
-    left = [step for step in steps if step.status in MAY_HOLD]
-    return _ask(left, flow, Operation.CANCEL, now) if left else Advance((Event.FAIL,))
+    left = [step for step in _steps(transaction, flow.called) if step.status in MAY_HOLD]
+    return _ask(transaction, left, flow, now) if left else Advance((Event.FAIL,))
 
 
-def _ask(steps: list[Step], flow: Flow, operation: Operation, now: datetime) -> Action:
+def _ask(transaction: Transaction, steps: list[Step], flow: Flow, now: datetime) -> Action:
+    """Cancels while the transaction is released, and what a partial capture drops; confirms."""
+    releasing = transaction.state is State.CANCELLING
     due = tuple(
-        Call(phase, operation, step, phase.retry.timeout_s)
+        _call(
+            transaction,
+            flow,
+            Operation.CANCEL if releasing or step.dropped else Operation.CONFIRM,
+            step,
+        )
         for step in steps
         if _is_due(step, now)
-        for phase in (flow.by_name[step.phase],)
     )
     return Perform(due) if due else Wait(_next_attempt(steps))
+
+
+def _call(
+    transaction: Transaction,
+    flow: Flow,
+    operation: Operation,
+    step: Step,
+    within_s: float = math.inf,
+) -> Call:
+    phase, refund_of = flow.by_name[step.phase], transaction.refund_of
+    timeout_s = max(MIN_TIMEOUT_S, min(within_s, phase.retry.timeout_s))
+    payment_id = None if refund_of is None else refund_of.payment_id
+    return Call(phase, operation, step, timeout_s, payment_id)
 
 
 def _is_due(step: Step, now: datetime) -> bool:

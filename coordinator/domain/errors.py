@@ -16,6 +16,8 @@ class KessaiError(Exception):
     """Anything Kessai raises on purpose."""
 
     code = "INTERNAL"
+    retry_after_s: float | None = None
+    """When repeating is worth it, in seconds; None: whatever is usual for this kind of error."""
 
     def __init__(self, message: str, **facts: str) -> None:
         self.facts: Mapping[str, str] = facts
@@ -101,6 +103,114 @@ class WrongState(CallerError):
         )
 
 
+class AlreadyCaptured(CallerError):
+    """The payment was captured with another key; nothing was changed."""
+
+    code = "ALREADY_CAPTURED"
+
+    def __init__(self, payment_id: str, state: str) -> None:
+        super().__init__(
+            f"payment {payment_id} was captured before and is {state}; a payment is captured once",
+            payment_id=payment_id,
+            state=state,
+        )
+
+
+class PaymentReleased(CallerError):
+    """The payment was released before it could be captured; nothing was changed."""
+
+    code = "PAYMENT_RELEASED"
+
+    def __init__(self, payment_id: str, state: str, because: str, reason: str) -> None:
+        super().__init__(
+            f"payment {payment_id} is {state} and cannot be captured: {because}, {reason}",
+            payment_id=payment_id,
+            state=state,
+            failure_code=because,
+        )
+
+
+class ReservationExpired(CallerError):
+    """The reservation's time is over, and so it is released; nothing was changed."""
+
+    code = "RESERVATION_EXPIRED"
+
+    def __init__(self, payment_id: str, until: str) -> None:
+        super().__init__(
+            f"payment {payment_id} was reserved until {until} and cannot be captured any more; "
+            "create a new payment",
+            payment_id=payment_id,
+            reserve_until=until,
+        )
+
+
+class RefundExceedsPayment(CallerError):
+    """More than is left of the payment; nothing was written."""
+
+    code = "REFUND_EXCEEDS_PAYMENT"
+
+    def __init__(self, payment_id: str, left_minor: int) -> None:
+        super().__init__(
+            f"payment {payment_id} has {left_minor} minor units left that can be refunded "
+            "(refunds under way count as given back)",
+            payment_id=payment_id,
+            refundable_minor=str(left_minor),
+        )
+
+
+class RefundExceedsTender(CallerError):
+    """More than is left of one tender; nothing was written."""
+
+    code = "REFUND_EXCEEDS_TENDER"
+
+    def __init__(self, payment_id: str, method: str, left_minor: int) -> None:
+        super().__init__(
+            f"{method} of payment {payment_id} has {left_minor} minor units left that can be "
+            "refunded (refunds under way count as given back)",
+            payment_id=payment_id,
+            method=method,
+            refundable_minor=str(left_minor),
+        )
+
+
+class NotUndone(CallerError):
+    """A late success that was reported could not be undone yet; the report is to be repeated."""
+
+    code = "NOT_UNDONE"
+
+    def __init__(self, transaction_id: str, phase: str) -> None:
+        super().__init__(
+            f"{phase} of {transaction_id} may still hold what it should not, and did not answer; "
+            "repeat the report",
+            payment_id=transaction_id,
+            phase=phase,
+        )
+
+
+class BadSignature(CallerError):
+    """The report is not signed by a participant that is known here; nothing was changed."""
+
+    code = "BAD_SIGNATURE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the participant is unknown, or the signature is not the HMAC-SHA256 of the notice "
+            "with its key"
+        )
+
+
+class NoticeExpired(CallerError):
+    """The report was signed too long ago, or in the future; nothing was changed."""
+
+    code = "NOTICE_EXPIRED"
+
+    def __init__(self, age_s: float) -> None:
+        super().__init__(
+            f"the notice must be signed within {age_s:g} s of its arrival; sign it anew, and "
+            "compare the clocks"
+        )
+
+
 class LostTheRace(CallerError):
     """Somebody else kept changing the payment; nothing was changed by this call. Repeat it."""
 
@@ -120,6 +230,33 @@ class Overloaded(CallerError):
     def __init__(self, limit: int) -> None:
         super().__init__(
             f"more than {limit} calls are in flight; repeat the call in a moment", limit=str(limit)
+        )
+
+
+class TooManyLive(CallerError):
+    """The caller has as many live payments as it may; nothing was written. Repeat it later."""
+
+    code = "TOO_MANY_LIVE_PAYMENTS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"this caller may have {limit} live payments, and has as many; repeat the call with "
+            "the same key when some of them have ended",
+            limit=str(limit),
+        )
+
+
+class RateLimited(CallerError):
+    """The caller creates payments faster than it may; nothing was written. Repeat it later."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, per_second: float, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(
+            f"this caller may create {per_second:g} payments a second; repeat the call with the "
+            f"same key in {retry_after_s:g} s",
+            limit=f"{per_second:g}",
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from coordinator.domain.errors import ConfigurationError
@@ -33,7 +33,8 @@ class FlowRow:
     try_stages     the phases of a stage are tried together, the stages one after the other
     announce       the phase that announces the result, or empty
     try_budget_s   how long a payment may stay CREATED before it is released, in seconds
-    reservation_s  how long holds are asked to last, in seconds
+    reservation_s  how long holds are asked to last unless the request says, in seconds; at most
+                   the shortest `longest_hold_s` of its phases
     """
 
     name: str
@@ -74,9 +75,33 @@ class Flow:
         return tuple(phase for phase in self.called if phase.role is Role.TAKES)
 
     @cached_property
+    def keepers(self) -> tuple[Phase, ...]:
+        """The phases that keep something besides money: one item each."""
+        return tuple(phase for phase in self.called if phase.role is Role.KEEPS)
+
+    @cached_property
+    def longest_reservation_s(self) -> float:
+        """What the least patient participant holds, in seconds."""
+        return min(phase.longest_hold_s for phase in self.called)
+
+    @cached_property
+    def refund(self) -> Flow:
+        """The flow of a refund: the merchant's part is held first, then given to the tenders.
+
+        Each phase goes the other way at the same participant. What is kept besides money stays.
+        """
+        merchant = tuple(_reversed(p, Role.TAKES) for p in self.called if p.role is Role.GIVES)
+        tenders = tuple(_reversed(phase, Role.GIVES) for phase in self.takers)
+        return replace(self, stages=(merchant, tenders))
+
+    @cached_property
     def pivot(self) -> Phase | None:
         """The one phase whose Confirm can still be refused, if there is one."""
         return next((phase for phase in self.called if phase.confirm_refusable), None)
+
+
+def _reversed(phase: Phase, role: Role) -> Phase:
+    return replace(phase, role=role, confirm_refusable=False, secret_source=False)
 
 
 def bind(row: FlowRow, phases: Mapping[str, Phase]) -> Flow:
@@ -122,6 +147,12 @@ def _rule_problems(row: FlowRow, known: list[Phase]) -> list[str]:
         problems.append("exactly one phase must give the money to the merchant")
     if any(not stage for stage in row.try_stages):
         problems.append("a try stage is empty")
+    shortest = min((phase for phase in known), key=lambda each: each.longest_hold_s, default=None)
+    if shortest is not None and shortest.longest_hold_s < row.reservation_s <= LONGEST_S:
+        problems.append(
+            f"reservation_s must be at most {shortest.longest_hold_s:g}, as long as phase "
+            f"{shortest.name!r} holds"
+        )
     if not 0 < row.try_budget_s <= row.reservation_s <= LONGEST_S:
         problems.append(
             f"try_budget_s must be above 0, at most reservation_s, and that at most {LONGEST_S}"

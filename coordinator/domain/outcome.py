@@ -23,10 +23,18 @@ class Refused(Record, frozen=True):
     reason: str
 
 
+class NextAction(Record, frozen=True):
+    """What the customer has to do: the kind of action, such as redirect, and where."""
+
+    kind: str
+    url: str
+
+
 class Pending(Record, frozen=True):
     """It will be decided later, for instance by the customer; ask with Query."""
 
     reference: str = ""
+    next_action: NextAction | None = None
 
 
 class Unknown(Record, frozen=True):

@@ -21,6 +21,8 @@ class Role(StrEnum):
     """Takes a tender's amount from the tender's source."""
     GIVES = "gives"
     """Gives the whole amount to the merchant."""
+    KEEPS = "keeps"
+    """Keeps something else for the buyer, such as an article; the payment's item says what."""
     ANNOUNCES = "announces"
     """Moves nothing: its Confirm is the outbox row in the settling commit."""
 
@@ -50,6 +52,8 @@ class Phase:
     retry              waits and time limits of its calls
     poll_s             how long after a pending Try it is queried, in seconds; doubles from query to
                        query, up to the cap of `retry`
+    longest_hold_s     how long the participant holds at most, in seconds: the life of a card
+                       authorization, for instance
     park_s             how long a Confirm or Cancel that was refused for good rests before it is
                        asked again, in seconds
     """
@@ -64,6 +68,7 @@ class Phase:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     poll_s: float = 2.0
     park_s: float = 300.0
+    longest_hold_s: float = LONGEST_S
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -71,6 +76,10 @@ class Phase:
         if (self.role is Role.ANNOUNCES) != (self.participant == ""):
             raise ValueError(
                 f"phase {self.name}: a participant goes with moving money, and only then"
+            )
+        if not 0 < self.longest_hold_s <= LONGEST_S:
+            raise ValueError(
+                f"phase {self.name}: longest_hold_s must be above 0 and at most {LONGEST_S}"
             )
         if not (0 < self.poll_s <= LONGEST_S and 0 < self.park_s <= LONGEST_S):
             raise ValueError(

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from coordinator.domain.machine import ANNOUNCED, LIVE, State
 from coordinator.domain.money import Money
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.outcome import Applied, NextAction, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation, Phase, Role
 from coordinator.domain.record import Record, evolve
 
@@ -47,6 +47,9 @@ class Step(Record, frozen=True):
                      secret is no longer needed
     attempts         calls so far of the operation that the transaction's state asks for
     next_attempt_at  not before this time
+    final_minor      how much of the amount is to become final, in minor units; None until that is
+                     decided, 0 when all of it is to be released
+    next_action      what the customer has to do, while it is pending
     """
 
     HIDDEN = frozenset({"source"})
@@ -64,6 +67,20 @@ class Step(Record, frozen=True):
     refusal_code: str = ""
     refusal_reason: str = ""
     reference: str = ""
+    final_minor: int | None = None
+    next_action: NextAction | None = None
+
+    @property
+    def final(self) -> Money | None:
+        """What is to become final, or all of the amount while that is not decided."""
+        if self.amount is None or self.final_minor is None:
+            return self.amount
+        return Money.stored(self.final_minor, self.amount.currency)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether it was decided that nothing of it becomes final."""
+        return self.final_minor == 0
 
 
 class Attention(Record, frozen=True):
@@ -104,6 +121,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
             next_attempt_at=None,
             last_error="",
             reference=outcome.reference or step.reference,
+            next_action=None,
         )
     if isinstance(outcome, Pending):
         return evolve(
@@ -114,6 +132,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
             next_attempt_at=now + timedelta(seconds=phase.next_poll_s(attempts)),
             last_error="",
             reference=outcome.reference or step.reference,
+            next_action=outcome.next_action or step.next_action,
         )
     if isinstance(outcome, Refused):
         final = state is State.CREATED or (state is State.CAPTURING and phase.confirm_refusable)
@@ -126,6 +145,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
             last_error=outcome.code,
             refusal_code=outcome.code,
             refusal_reason=outcome.reason,
+            next_action=None,
         )
     return evolve(
         step,
@@ -168,8 +188,15 @@ def entered(source: State, target: State, step: Step, phase: Phase) -> Step:
         forgotten = "" if step.secret else step.source
         attempts = 0 if status in MAY_HOLD else step.attempts  # a Cancel begins at 1
         return evolve(
-            step, status=status, source=forgotten, attempts=attempts, next_attempt_at=None
+            step,
+            status=status,
+            source=forgotten,
+            attempts=attempts,
+            next_attempt_at=None,
+            next_action=None,
         )
+    if target is State.CAPTURING and step.final_minor is None and step.amount is not None:
+        step = evolve(step, final_minor=step.amount.minor)
     if target in LIVE and step.attempts and step.status is StepStatus.HELD:
         return evolve(step, attempts=0, next_attempt_at=None)  # its Confirm begins at 1
     return step

@@ -6,15 +6,24 @@ shall be, with the journal lines and outbox rows that belong to the same commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 
+from coordinator.domain.entries import EntryKind, Failure, JournalEntry, OutboxEvent, RefundOf
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId, event_id
-from coordinator.domain.machine import ANNOUNCED, SETTLED, Event, State, fire
+from coordinator.domain.machine import (
+    ANNOUNCED,
+    CANCELLABLE,
+    RELEASED,
+    SETTLED,
+    Event,
+    State,
+    fire,
+)
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Outcome, Refused, Unknown, outcome_name
+from coordinator.domain.phase import Role
 from coordinator.domain.record import Record, evolve
 from coordinator.domain.step import (
     MAY_HOLD,
@@ -30,12 +39,14 @@ from coordinator.domain.step import (
 __all__ = [
     "MAY_HOLD",
     "Attention",
+    "Capture",
     "Change",
     "Draft",
     "EntryKind",
     "Failure",
     "JournalEntry",
     "OutboxEvent",
+    "RefundOf",
     "Result",
     "Step",
     "StepStatus",
@@ -43,19 +54,12 @@ __all__ = [
     "Transaction",
     "advance",
     "as_recovered",
+    "attempted",
+    "flow_of",
+    "late_success_undone",
     "record",
+    "with_finals",
 ]
-
-
-class Failure(Record, frozen=True):
-    """Why a transaction is released.
-
-    `phase` is the one that refused or did not answer in time; empty when it was neither.
-    """
-
-    code: str
-    reason: str
-    phase: str = ""
 
 
 class Tender(Record, frozen=True):
@@ -68,8 +72,17 @@ class Tender(Record, frozen=True):
     amount: Money
 
 
+class Capture(Record, frozen=True):
+    """What a manual capture was asked with: its idempotency key, its body's fingerprint."""
+
+    HIDDEN = frozenset({"request"})
+
+    idempotency_key: str
+    request: str
+
+
 class Transaction(Record, frozen=True):
-    """One payment, as it stands.
+    """One payment or refund, as it stands.
 
     version   0 before the first commit, then grows by one with every commit
     sequence  the journal's last sequence number
@@ -77,6 +90,10 @@ class Transaction(Record, frozen=True):
               repeated idempotency key is compared with
     try_deadline  until when Trys are asked; then a CREATED transaction is released
     due_at    when somebody should look at it again; None once settled
+    manual    whether it waits, once RESERVED, to be captured
+    capture   how a manual one was captured; None for others
+    refunded_minor  how much of it was given back, in minor units
+    refund_of       None for payments
     """
 
     HIDDEN = frozenset({"request"})
@@ -102,11 +119,35 @@ class Transaction(Record, frozen=True):
     reserved_until: datetime
     due_at: datetime | None
     claimed_by: str = ""
+    manual: bool = False
+    capture: Capture | None = None
+    refunded_minor: int = 0
+    refund_of: RefundOf | None = None
 
     @property
     def settled(self) -> bool:
         """Nothing moves by itself any more."""
         return self.state in SETTLED
+
+    @property
+    def pending(self) -> bool:
+        """A participant will decide later, for instance its customer."""
+        return self.state is State.CREATED and any(
+            step.status is StepStatus.PENDING for step in self.steps
+        )
+
+    @property
+    def rests(self) -> bool:
+        """It waits for somebody outside: its caller, its customer, or nobody at all."""
+        held = self.state is State.RESERVED and self.manual
+        return self.settled or held or self.pending
+
+    @property
+    def captured_minor(self) -> int:
+        """How much was decided to be taken, in minor units; 0 until then, and once released."""
+        if self.state in CANCELLABLE or self.state in RELEASED:
+            return 0
+        return sum(step.final_minor or 0 for step in self.steps if step.role is Role.GIVES)
 
     def step(self, phase: str) -> Step:
         """The step of `phase`. Raises KeyError when the flow has none."""
@@ -114,48 +155,6 @@ class Transaction(Record, frozen=True):
             if step.phase == phase:
                 return step
         raise KeyError(phase)
-
-
-class EntryKind(StrEnum):
-    """What a journal line records."""
-
-    TRANSITION = "transition"
-    ATTEMPT = "attempt"
-
-
-class JournalEntry(Record, frozen=True):
-    """One line of the journal; see `kessai.payments.v1.JournalEntry` for the fields."""
-
-    transaction_id: TransactionId
-    sequence: int
-    at: datetime
-    kind: EntryKind
-    from_state: State | None
-    to_state: State
-    event: str = ""
-    phase: str = ""
-    operation: str = ""
-    attempt: int = 0
-    outcome: str = ""
-    code: str = ""
-    detail: str = ""
-
-
-class OutboxEvent(Record, frozen=True):
-    """One announcement: `transaction` as it was when it reached `state`."""
-
-    id: str
-    transaction_id: TransactionId
-    sequence: int
-    state: State
-    at: datetime
-    caller: str
-    flow: str
-    amount: Money
-    merchant_id: str
-    order_id: str
-    customer_id: str
-    failure: Failure | None
 
 
 class Change(Record, frozen=True):
@@ -196,6 +195,27 @@ class Draft(Record, frozen=True):
         return Change(after, moved, before.version, self.entries, self.events, keep_claim)
 
 
+def flow_of(flows: Mapping[str, Flow], transaction: Transaction) -> Flow:
+    """The flow that the transaction follows. Raises KeyError when it is not known any more."""
+    flow = flows[transaction.flow]
+    return flow if transaction.refund_of is None else flow.refund
+
+
+def with_finals(transaction: Transaction, shares: Mapping[str, int]) -> Transaction:
+    """The transaction with only so much to become final: `shares` by tender, in minor units.
+
+    What gives the money on, and what is kept for the buyer, gets their sum.
+    """
+    total = sum(shares.values())
+    steps = tuple(
+        step
+        if step.amount is None
+        else evolve(step, final_minor=shares[step.phase] if step.role is Role.TAKES else total)
+        for step in transaction.steps
+    )
+    return evolve(transaction, steps=steps)
+
+
 def as_recovered(transaction: Transaction) -> Transaction:
     """What a process may believe of a transaction it finds in the table.
 
@@ -227,23 +247,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         steps[index] = step = answered(transaction.state, before, phase, result, now)
         attention = needs_attention(transaction.state, step, phase, result.outcome) or attention
         sequence += 1
-        code, detail = _code_and_detail(result.outcome)
-        entries.append(
-            JournalEntry(
-                transaction.id,
-                sequence,
-                now,
-                EntryKind.ATTEMPT,
-                transaction.state,
-                transaction.state,
-                phase=result.phase,
-                operation=result.operation.value,
-                attempt=before.attempts + 1,
-                outcome=outcome_name(result.outcome),
-                code=code,
-                detail=detail,
-            )
-        )
+        entries.append(_attempt_line(transaction, sequence, result, before.attempts + 1, now))
     moved = evolve(
         transaction,
         steps=tuple(steps),
@@ -252,6 +256,50 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         try_deadline=_try_deadline(transaction, steps, flow, now),
     )
     return Draft(moved, tuple(entries), draft.events, draft.stored)
+
+
+def _attempt_line(
+    transaction: Transaction, sequence: int, result: Result, attempt: int, now: datetime
+) -> JournalEntry:
+    code, detail = _code_and_detail(result.outcome)
+    return JournalEntry(
+        transaction.id,
+        sequence,
+        now,
+        EntryKind.ATTEMPT,
+        transaction.state,
+        transaction.state,
+        phase=result.phase,
+        operation=result.operation.value,
+        attempt=attempt,
+        outcome=outcome_name(result.outcome),
+        code=code,
+        detail=detail,
+    )
+
+
+def attempted(draft: Draft, results: Iterable[Result], now: datetime) -> Draft:
+    """The draft with a journal line for each of these calls, which move no step."""
+    transaction, entries = draft.transaction, list(draft.entries)
+    sequence = transaction.sequence
+    for result in results:
+        sequence += 1
+        entries.append(_attempt_line(transaction, sequence, result, 1, now))
+    moved = evolve(transaction, sequence=sequence)
+    return Draft(moved, tuple(entries), draft.events, draft.stored)
+
+
+def late_success_undone(draft: Draft, step: Step, now: datetime) -> Draft:
+    """The draft with the announcement that this step's late success was undone."""
+    transaction = draft.transaction
+    assert step.amount is not None, "only a step that calls a participant can be late"
+    event = evolve(
+        _announcement(transaction, now),
+        id=event_id(transaction.id, f"{transaction.state}/{step.phase}/{transaction.sequence}"),
+        amount=step.amount,
+        late_phase=step.phase,
+    )
+    return Draft(transaction, draft.entries, (*draft.events, event), draft.stored)
 
 
 def _try_deadline(
@@ -335,4 +383,5 @@ def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:
         order_id=transaction.order_id,
         customer_id=transaction.customer_id,
         failure=transaction.failure,
+        refund_of=transaction.refund_of,
     )

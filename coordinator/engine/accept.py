@@ -16,18 +16,21 @@ from coordinator.domain.errors import (
     LostTheRace,
     NotFound,
     OrderHasPayment,
+    RateLimited,
+    TooManyLive,
     Violation,
     WrongState,
 )
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import EXPONENTS, Money
-from coordinator.domain.opening import open_transaction
+from coordinator.domain.opening import Terms, open_transaction
 from coordinator.domain.record import Record
 from coordinator.domain.transaction import Failure, Tender, Transaction
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.drive import Driver, is_same_write
 from coordinator.engine.fingerprint import Salt, differing_fields, fingerprint
+from coordinator.engine.limits import Limits
 from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, OrderTaken, Store
 
 RACES = 8
@@ -39,6 +42,13 @@ class OrderConflict(StrEnum):
 
     REJECT = "REJECT"
     CANCEL_PREVIOUS = "CANCEL_PREVIOUS"
+
+
+class Item(Record, frozen=True):
+    """What a phase is to keep for the buyer besides money."""
+
+    phase: str
+    item_id: str
 
 
 class NewPayment(Record, frozen=True):
@@ -55,6 +65,9 @@ class NewPayment(Record, frozen=True):
     order_id: str = ""
     order_conflict: OrderConflict = OrderConflict.REJECT
     customer_id: str = ""
+    manual: bool = False
+    reservation_s: float | None = None
+    items: tuple[Item, ...] = ()
 
 
 class Accepted(Record, frozen=True):
@@ -65,7 +78,11 @@ class Accepted(Record, frozen=True):
 
 
 class Accept:
-    """The use case. `max_amount_minor` is the largest payment, in minor units."""
+    """The use case.
+
+    max_amount_minor  the largest payment of anybody, in minor units
+    limits            what each caller may ask for
+    """
 
     def __init__(
         self,
@@ -77,6 +94,7 @@ class Accept:
         clock: Clock,
         ids: Ids,
         max_amount_minor: int,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._driver = driver
@@ -85,15 +103,18 @@ class Accept:
         self._clock = clock
         self._ids = ids
         self._max_amount_minor = max_amount_minor
+        self._limits = limits
 
     async def __call__(self, new: NewPayment, wait_s: float) -> Accepted:
         """Accepts `new`. With CANCEL_PREVIOUS, waits at most `wait_s` for the earlier one's end.
 
-        Raises InvalidRequest, KeyReused, OrderHasPayment, LostTheRace, StoreUnavailable.
+        Raises InvalidRequest, RateLimited, TooManyLive, KeyReused, OrderHasPayment, LostTheRace,
+        StoreUnavailable.
         """
         try:
             flow = self._check(new)
-        except InvalidRequest:
+            await self._limits.admit(new.caller)
+        except (InvalidRequest, RateLimited, TooManyLive):
             # What was accepted once has the same answer for ever, even if limits and flows are not
             # what they were.
             known = await self._store.find_by_key(new.caller, new.idempotency_key)
@@ -114,6 +135,11 @@ class Accept:
                 order_id=new.order_id,
                 customer_id=new.customer_id,
                 now=self._clock.now(),
+                terms=Terms(
+                    manual=new.manual,
+                    reservation_s=new.reservation_s,
+                    items={item.phase: item.item_id for item in new.items},
+                ),
             ).change(now=(now := self._clock.now()), due_at=now, keep_claim=True)
             match await self._driver.submit(change):
                 case Committed(transaction):
@@ -157,7 +183,7 @@ class Accept:
             raise OrderHasPayment(new.order_id, previous.id, error.facts["state"]) from error
         # What the earlier payment held is wanted back before the new one asks for it; should that
         # take too long, the order is free all the same, since a cancelled payment is never paid.
-        await self._driver.updates.settled(cancelled, wait_s)
+        await self._driver.updates.at_rest(cancelled, wait_s)
 
     def _check(self, new: NewPayment) -> Flow:
         violations = []
@@ -165,11 +191,14 @@ class Accept:
         if flow is None:
             known = ", ".join(sorted(self._flows))
             violations.append(Violation("flow", "UNKNOWN_FLOW", f"must be one of {known}"))
-        if new.amount.minor > self._max_amount_minor:
-            limit = f"must be at most {self._max_amount_minor} minor units"
+        largest = self._limits.largest_minor(new.caller, self._max_amount_minor)
+        if new.amount.minor > largest:
+            limit = f"must be at most {largest} minor units, the limit of {new.caller}"
             violations.append(Violation("amount.minor_units", "AMOUNT_OVER_LIMIT", limit))
         violations += _currency_violations(new)
         violations += _tender_violations(new, flow)
+        if flow is not None:
+            violations += _term_violations(new, flow)
         if violations or flow is None:
             raise InvalidRequest(violations)
         return flow
@@ -215,6 +244,31 @@ def _tender_violations(new: NewPayment, flow: Flow | None) -> list[Violation]:
     return violations
 
 
+def _term_violations(new: NewPayment, flow: Flow) -> list[Violation]:
+    violations = []
+    longest_s = flow.longest_reservation_s
+    if new.reservation_s is not None and new.reservation_s > longest_s:
+        text = f"must be at most {longest_s:g} s: no participant of the flow holds longer"
+        violations.append(Violation("reserve_for", "OUT_OF_RANGE", text))
+    wanted = {phase.name for phase in flow.keepers}
+    seen: set[str] = set()
+    for index, item in enumerate(new.items):
+        if item.phase not in wanted:
+            text = f"the flow keeps items by {', '.join(sorted(wanted)) or 'no phase'}"
+            violations.append(Violation(f"items[{index}].phase", "UNKNOWN_PHASE", text))
+        elif item.phase in seen:
+            text = "each phase keeps one item"
+            violations.append(Violation(f"items[{index}].phase", "DUPLICATE_PHASE", text))
+        if has_card_number(item.item_id):
+            text = "holds a card number; it belongs nowhere but with the card processor"
+            violations.append(Violation(f"items[{index}].item_id", "CARD_NUMBER", text))
+        seen.add(item.phase)
+    if missing := sorted(wanted - seen):
+        text = f"the flow also needs an item for {', '.join(missing)}"
+        violations.append(Violation("items", "MISSING_ITEM", text))
+    return violations
+
+
 def _body(new: NewPayment) -> dict[str, str]:
     body = {
         "flow": new.flow,
@@ -225,6 +279,14 @@ def _body(new: NewPayment) -> dict[str, str]:
         "order_conflict": new.order_conflict.value,
         "customer_id": new.customer_id,
     }
+    # Only where it is not the ordinary: bodies of older versions do not name these.
+    if new.manual:
+        body["capture"] = "MANUAL"
+    if new.reservation_s is not None:
+        body["reserve_for"] = f"{new.reservation_s:g}s"
+    for index, item in enumerate(new.items):
+        body[f"items[{index}].phase"] = item.phase
+        body[f"items[{index}].item_id"] = item.item_id
     for index, tender in enumerate(new.tenders):
         body[f"tenders[{index}].method"] = tender.method
         body[f"tenders[{index}].source"] = tender.source

@@ -9,7 +9,14 @@ from coordinator.domain.errors import LostTheRace, NotFound, WrongState
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import CANCELLABLE, RELEASED, Event, State
-from coordinator.domain.transaction import Draft, Failure, Transaction, advance, as_recovered
+from coordinator.domain.transaction import (
+    Draft,
+    Failure,
+    Transaction,
+    advance,
+    as_recovered,
+    flow_of,
+)
 from coordinator.engine.drive import Driver
 from coordinator.ports import Clock, Committed, Store
 
@@ -42,7 +49,7 @@ class Cancel:
         """
         for _ in range(RACES):
             found = await self._store.get(transaction_id)
-            if found is None or found.caller != caller:
+            if found is None or found.caller != caller or found.refund_of is not None:
                 raise NotFound(transaction_id)
             if found.state in RELEASED:
                 return found
@@ -50,7 +57,7 @@ class Cancel:
                 allowed = [state.value for state in State if state in CANCELLABLE]
                 raise WrongState(transaction_id, found.state, "cancel", allowed)
             now = self._clock.now()
-            flow = self._flows[found.flow]
+            flow = flow_of(self._flows, found)
             draft = advance(Draft(as_recovered(found)), flow, (Event.RELEASE,), now, failure)
             change = draft.change(now=now, due_at=now, keep_claim=True)
             result = await self._driver.submit(change)

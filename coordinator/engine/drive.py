@@ -9,13 +9,15 @@ compare-and-set.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from coordinator.domain.decide import Advance, Call, Perform, Rest, decide
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import Event
 from coordinator.domain.outcome import Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
@@ -26,8 +28,10 @@ from coordinator.domain.transaction import (
     Transaction,
     advance,
     as_recovered,
+    flow_of,
     record,
 )
+from coordinator.engine.returned import note_returned
 from coordinator.engine.updates import Updates
 from coordinator.ports import (
     Clock,
@@ -40,6 +44,8 @@ from coordinator.ports import (
     Store,
 )
 
+T = TypeVar("T")
+
 OUTAGE_BASE_S = 0.1
 OUTAGE_CAP_S = 5.0
 """Waits between two tries to reach the database, in seconds."""
@@ -48,8 +54,8 @@ OUTAGE_CAP_S = 5.0
 class Driver:
     """Runs one task for each transaction that this process drives.
 
-    `patience_s`: waits up to this long keep the task; longer ones give the transaction back to the
-    table with a due time. `owner` is this process's name in claims.
+    `patience_s`: waits up to this long keep the task; longer ones, and those for a customer, give
+    the transaction back to the table with a due time. `owner` is this process's name in claims.
     """
 
     def __init__(
@@ -180,7 +186,7 @@ class Driver:
 
     async def _run(self, start: Draft) -> None:
         draft: Draft | None = start
-        flow = self._flows[start.transaction.flow]
+        flow = flow_of(self._flows, start.transaction)
         now = self._clock.now()
         while draft is not None:
             action = decide(draft.transaction, flow, now)
@@ -190,11 +196,10 @@ class Driver:
                 draft = record(draft, flow, results, now)
                 continue
             if isinstance(action, Advance):
-                draft = advance(draft, flow, action.events, now, action.failure)
-                draft = await self._commit(draft, now)
+                draft = await self._advance(draft, flow, action, now)
             elif isinstance(action, Rest):
                 return
-            elif action.until - now <= self._patience:
+            elif action.until - now <= self._patience and not draft.transaction.pending:
                 await self._clock.sleep((action.until - now).total_seconds())
             else:
                 await self._write(draft.change(now=now, due_at=action.until, keep_claim=False))
@@ -249,17 +254,32 @@ class Driver:
         due_at = None if before.settled else min(before.due_at or now, now)
         return await self._write(draft.change(now=now, due_at=due_at, keep_claim=True))
 
+    async def _advance(
+        self, draft: Draft, flow: Flow, action: Advance, now: datetime
+    ) -> Draft | None:
+        """The draft to go on from, or None when somebody else drives the transaction."""
+        if draft.transaction.refund_of is not None and Event.PAY in action.events:
+            if draft.entries:  # what was confirmed is durable before the payment is told
+                return await self._commit(draft, now)
+            await self._tell_payment(draft.transaction)
+        return await self._commit(advance(draft, flow, action.events, now, action.failure), now)
+
+    async def _tell_payment(self, refund: Transaction) -> None:
+        """Makes the payment know of a refund whose confirmations are all durable."""
+        noted = await self._patiently(
+            "note a refund",
+            refund.id,
+            lambda: note_returned(self._store, self._flows[refund.flow], self._clock, refund),
+        )
+        if noted is not None:
+            self._observer.committed(noted)
+            self.updates.publish(noted.after)
+
     async def _write(self, change: Change) -> Draft | None:
-        """Commits; waits out an outage of the database without forgetting what was learned."""
-        wait_s = OUTAGE_BASE_S
-        while True:
-            try:
-                result = await self._store.commit(change)
-                break
-            except StoreUnavailable as error:
-                self._observer.troubled("commit", error, change.after.id)
-                await self._clock.sleep(wait_s)
-                wait_s = min(OUTAGE_CAP_S, wait_s * 2)
+        """Commits; None when somebody else drives the transaction."""
+        result = await self._patiently(
+            "commit", change.after.id, lambda: self._store.commit(change)
+        )
         if isinstance(result, Committed):
             self._observer.committed(change)
             self._publish(result.transaction)
@@ -292,12 +312,20 @@ class Driver:
         self.updates.publish(transaction)
 
     async def _reread(self, transaction_id: TransactionId) -> Transaction | None:
+        return await self._patiently(
+            "read", transaction_id, lambda: self._store.get(transaction_id)
+        )
+
+    async def _patiently(
+        self, what: str, transaction_id: TransactionId, ask: Callable[[], Awaitable[T]]
+    ) -> T:
+        """Waits out an outage of the database, without forgetting what was learned."""
         wait_s = OUTAGE_BASE_S
         while True:
             try:
-                return await self._store.get(transaction_id)
+                return await ask()
             except StoreUnavailable as error:
-                self._observer.troubled("read", error, transaction_id)
+                self._observer.troubled(what, error, transaction_id)
                 await self._clock.sleep(wait_s)
                 wait_s = min(OUTAGE_CAP_S, wait_s * 2)
 

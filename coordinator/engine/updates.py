@@ -21,14 +21,14 @@ POLL_CAP_S = 2.0
 class _Waiter:
     """One who waits: the newest version it was told of, and what wakes it.
 
-    `to_the_end`: it waits for the end, and need not be woken before.
+    `until_rest`: it waits until the transaction rests, and need not be woken before.
     """
 
-    __slots__ = ("expired", "latest", "poll_s", "to_the_end", "woken")
+    __slots__ = ("expired", "latest", "poll_s", "until_rest", "woken")
 
-    def __init__(self, transaction: Transaction, *, to_the_end: bool) -> None:
+    def __init__(self, transaction: Transaction, *, until_rest: bool) -> None:
         self.latest = transaction
-        self.to_the_end = to_the_end
+        self.until_rest = until_rest
         self.expired = False
         self.poll_s = POLL_S
         self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -36,7 +36,7 @@ class _Waiter:
     def tell(self, transaction: Transaction) -> None:
         if transaction.version > self.latest.version:
             self.latest = transaction
-            if transaction.settled or not self.to_the_end:
+            if transaction.rests or not self.until_rest:
                 self.wake()
 
     def wake(self) -> None:
@@ -77,15 +77,15 @@ class Updates:
         for waiter in self._waiting.get(transaction_id, ()):
             waiter.wake()
 
-    async def settled(self, transaction: Transaction, wait_s: float) -> Transaction:
-        """The transaction once it is settled, or as it durably stands after `wait_s` seconds."""
-        if transaction.settled:
+    async def at_rest(self, transaction: Transaction, wait_s: float) -> Transaction:
+        """The transaction once it rests, or as it durably stands after `wait_s` seconds."""
+        if transaction.rests:
             return transaction
-        waiter = self._join(transaction, to_the_end=True)
+        waiter = self._join(transaction, until_rest=True)
         timer = asyncio.get_running_loop().call_later(max(wait_s, 0.0), waiter.expire)
         try:
             await self._catch_up(waiter)
-            while not (waiter.latest.settled or waiter.expired):
+            while not (waiter.latest.rests or waiter.expired):
                 await self._wait(waiter)
             return waiter.latest
         finally:
@@ -97,7 +97,7 @@ class Updates:
 
         Versions only grow. Close the iterator (or finish it) to stop waiting.
         """
-        waiter = self._join(transaction, to_the_end=False)
+        waiter = self._join(transaction, until_rest=False)
         try:
             if not transaction.settled:
                 await self._catch_up(waiter)
@@ -111,8 +111,8 @@ class Updates:
         finally:
             self._leave(waiter)
 
-    def _join(self, transaction: Transaction, *, to_the_end: bool) -> _Waiter:
-        waiter = _Waiter(transaction, to_the_end=to_the_end)
+    def _join(self, transaction: Transaction, *, until_rest: bool) -> _Waiter:
+        waiter = _Waiter(transaction, until_rest=until_rest)
         self._waiting.setdefault(transaction.id, []).append(waiter)
         return waiter
 

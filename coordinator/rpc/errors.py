@@ -7,6 +7,7 @@ UNAVAILABLE is the only status a client may retry blindly.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NoReturn
 
 import grpc
@@ -21,7 +22,8 @@ from grpc_status import rpc_status
 from coordinator.domain import errors
 
 DOMAIN = "kessai"
-RETRY_AFTER_S = 1
+RETRY_AFTER_S = 1.0
+"""What RetryInfo says when the error does not know better, in seconds."""
 
 STATUS: dict[type[errors.KessaiError], grpc.StatusCode] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
@@ -32,8 +34,18 @@ STATUS: dict[type[errors.KessaiError], grpc.StatusCode] = {
     errors.KeyReused: grpc.StatusCode.ALREADY_EXISTS,
     errors.OrderHasPayment: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AlreadyCaptured: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.PaymentReleased: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ReservationExpired: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RefundExceedsPayment: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RefundExceedsTender: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotUndone: grpc.StatusCode.ABORTED,
+    errors.BadSignature: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NoticeExpired: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LostTheRace: grpc.StatusCode.ABORTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooManyLive: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
 }
 REPEATABLE = frozenset(
@@ -57,8 +69,15 @@ def status_of(error: BaseException) -> Status:
     if isinstance(error, errors.InvalidRequest):
         details.append(_bad_request(error))
     if code in REPEATABLE:
-        details.append(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
+        details.append(_retry_info(error))
     return _status(code, str(error), details)
+
+
+def _retry_info(error: errors.KessaiError) -> RetryInfo:
+    after_s = RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
+    delay = Duration()
+    delay.FromTimedelta(timedelta(seconds=after_s))
+    return RetryInfo(retry_delay=delay)
 
 
 def _bad_request(error: errors.InvalidRequest) -> BadRequest:

@@ -39,6 +39,7 @@ CODES = {
     "string.uuid": "BAD_FORMAT",
     "int64.gt_lte": "OUT_OF_RANGE",
     "int32.gte_lte": "OUT_OF_RANGE",
+    "duration.gte": "OUT_OF_RANGE",
     "repeated.min_items": "TOO_FEW",
     "repeated.max_items": "TOO_MANY",
     "enum.defined_only": "UNKNOWN_VALUE",
@@ -104,13 +105,31 @@ class Gate:
         context: Context,
         handle: Callable[[str, Request, Context], Awaitable[Response]],
     ) -> Response:
-        """Serves one call by `handle`, or ends it with the error's status."""
+        """Serves one call of a caller by `handle`, or ends it with the error's status."""
+        return await self._serve(context, lambda: handle(*self._admit(request, context), context))
+
+    async def signed(
+        self,
+        request: Unread[Request],
+        context: Context,
+        handle: Callable[[Request, Context], Awaitable[Response]],
+    ) -> Response:
+        """Serves one call that proves by itself who calls; `handle` checks that."""
+
+        def admit() -> Awaitable[Response]:
+            message = request.read()
+            validate(message)
+            return handle(message, context)
+
+        return await self._serve(context, admit)
+
+    async def _serve(self, context: Context, serve: Callable[[], Awaitable[Response]]) -> Response:
         if self._calls >= self._max_in_flight:
             await abort(context, Overloaded(self._max_in_flight))
         self._calls += 1
         problem: Exception
         try:
-            return await handle(*self._admit(request, context), context)
+            return await serve()
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             problem = error
         finally:

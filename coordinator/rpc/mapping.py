@@ -18,7 +18,7 @@ from coordinator.domain.machine import State
 from coordinator.domain.money import Money
 from coordinator.domain.phase import Role
 from coordinator.domain.transaction import JournalEntry, Step, StepStatus, Tender, Transaction
-from coordinator.engine.accept import NewPayment, OrderConflict
+from coordinator.engine.accept import Item, NewPayment, OrderConflict
 from coordinator.ports import PaymentQuery
 
 STATES: dict[State, pb.PaymentState] = {
@@ -41,19 +41,26 @@ def new_payment(caller: str, request: pb.CreatePaymentRequest) -> NewPayment:
         caller=caller,
         idempotency_key=request.idempotency_key,
         flow=request.flow,
-        amount=_money(request.amount),
+        amount=money(request.amount),
         tenders=tuple(
-            Tender(tender.method, tender.source, _money(tender.amount))
-            for tender in request.tenders
+            Tender(tender.method, tender.source, money(tender.amount)) for tender in request.tenders
         ),
         merchant_id=request.merchant_id,
         order_id=request.order_id,
         order_conflict=(OrderConflict.CANCEL_PREVIOUS if cancel_previous else OrderConflict.REJECT),
         customer_id=request.customer_id,
+        manual=request.capture == pb.CAPTURE_MODE_MANUAL,
+        reservation_s=(
+            request.reserve_for.ToTimedelta().total_seconds()
+            if request.HasField("reserve_for")
+            else None
+        ),
+        items=tuple(Item(item.phase, item.item_id) for item in request.items),
     )
 
 
-def _money(message: pb.Money) -> Money:
+def money(message: pb.Money) -> Money:
+    """An amount of a valid request; its currency is left for the engine to check."""
     return Money.stored(message.minor_units, message.currency_code)
 
 
@@ -138,22 +145,32 @@ Plain: TypeAlias = dict[str, Any]
 def payment(transaction: Transaction) -> pb.Payment:
     """The public form of a transaction. Secret sources are left out."""
     failure, attention = transaction.failure, transaction.attention
+    currency = transaction.amount.currency
     return pb.Payment(
         payment_id=transaction.id,
         state=STATES[transaction.state],
         flow=transaction.flow,
-        amount=_money_fields(transaction.amount),
+        amount=money_fields(transaction.amount),
         tenders=_tenders(transaction),
         merchant_id=transaction.merchant_id,
         order_id=transaction.order_id,
         customer_id=transaction.customer_id,
-        steps=[_step(step) for step in transaction.steps],
-        create_time=_timestamp(transaction.created_at),
-        update_time=_timestamp(transaction.updated_at),
+        steps=[step_fields(step) for step in transaction.steps],
+        create_time=timestamp(transaction.created_at),
+        update_time=timestamp(transaction.updated_at),
         version=transaction.version,
         idempotency_key=transaction.idempotency_key,
         failure=None if failure is None else asdict(failure),
         attention=None if attention is None else asdict(attention),
+        capture=pb.CAPTURE_MODE_MANUAL if transaction.manual else pb.CAPTURE_MODE_AUTOMATIC,
+        reserve_until=timestamp(transaction.reserved_until),
+        captured_amount=_minor_fields(transaction.captured_minor, currency),
+        refunded_amount=_minor_fields(transaction.refunded_minor, currency),
+        items=[
+            {"phase": step.phase, "item_id": step.source}
+            for step in transaction.steps
+            if step.role is Role.KEEPS
+        ],
     )
 
 
@@ -162,29 +179,41 @@ def _tenders(transaction: Transaction) -> list[Plain]:
         {
             "method": step.phase,
             "source": "" if step.secret else step.source,
-            "amount": _money_fields(step.amount),
+            "amount": money_fields(step.amount),
         }
         for step in transaction.steps
         if step.role is Role.TAKES and step.amount is not None
     ]
 
 
-def _step(step: Step) -> Plain:
+def step_fields(step: Step) -> Plain:
+    """A `Step`'s fields."""
     return {
         "phase": step.phase,
         "status": STATUSES[step.status],
-        "amount": None if step.amount is None else _money_fields(step.amount),
+        "amount": None if step.amount is None else money_fields(step.amount),
         "attempts": step.attempts,
         "last_error": step.last_error,
         "participant_reference": step.reference,
+        "final_amount": None
+        if step.amount is None
+        else _minor_fields(step.final_minor or 0, step.amount.currency),
+        "next_action": None if step.next_action is None else asdict(step.next_action),
     }
 
 
-def _money_fields(money: Money) -> Plain:
+def _minor_fields(minor: int, currency: str) -> Plain | None:
+    """An amount, or nothing for nothing."""
+    return {"currency_code": currency, "minor_units": minor} if minor else None
+
+
+def money_fields(money: Money) -> Plain:
+    """A `Money`'s fields."""
     return {"currency_code": money.currency, "minor_units": money.minor}
 
 
-def _timestamp(moment: datetime) -> Plain:
+def timestamp(moment: datetime) -> Plain:
+    """A `google.protobuf.Timestamp`'s fields."""
     since = moment - _EPOCH
     return {"seconds": since.days * 86_400 + since.seconds, "nanos": since.microseconds * 1000}
 
@@ -194,7 +223,7 @@ def journal_entries(entries: Sequence[JournalEntry]) -> list[pb.JournalEntry]:
     return [
         pb.JournalEntry(
             sequence=entry.sequence,
-            time=_timestamp(entry.at),
+            time=timestamp(entry.at),
             kind=entry.kind.value,
             event=entry.event,
             from_state=STATES[entry.from_state] if entry.from_state else None,

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from kessai.participant.v1 import callbacks_pb2, callbacks_pb2_grpc
 from kessai.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from coordinator.domain.errors import ConfigurationError
+from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.gate import Unread
 from coordinator.rpc.payments import PaymentServicer
 
 SERVICE = payments_pb2.DESCRIPTOR.services_by_name["PaymentService"].full_name
+CALLBACKS = callbacks_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name
 HARD_LIMIT_BYTES = 1024 * 1024
 """Above this gRPC itself hangs up; below it the gate refuses politely."""
 
 
 class Server:
-    """PaymentService on one address. `max_in_flight` is the gate's limit of calls at once."""
+    """PaymentService and CallbackService on one address.
+
+    `max_in_flight` is the gate's limit of calls at once.
+    """
 
     def __init__(
-        self, servicer: PaymentServicer, *, listen: str, max_in_flight: int, reflect: bool
+        self,
+        servicer: PaymentServicer,
+        callbacks: CallbackServicer,
+        *,
+        listen: str,
+        max_in_flight: int,
+        reflect: bool,
     ) -> None:
         # gRPC sheds calls that wait to be accepted, with a bare CANCELLED. Both of its limits stand
         # well above our own, so that it is the gate that refuses, and says why.
@@ -36,11 +49,18 @@ class Server:
                 ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
             ]
         )
-        self._server.add_generic_rpc_handlers((_handlers(servicer),))
+        add_payments = payments_pb2_grpc.add_PaymentServiceServicer_to_server
+        add_callbacks = callbacks_pb2_grpc.add_CallbackServiceServicer_to_server
+        self._server.add_generic_rpc_handlers(
+            (
+                _handlers(SERVICE, servicer, add_payments),
+                _handlers(CALLBACKS, callbacks, add_callbacks),
+            )
+        )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # stubs: sync only
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
-            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (SERVICE, CALLBACKS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         try:
             self.port = self._server.add_insecure_port(listen)
@@ -61,7 +81,7 @@ class Server:
         await self._server.stop(drain_s)
 
     async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", SERVICE):
+        for name in ("", SERVICE, CALLBACKS):
             await self._health.set(name, status)
 
 
@@ -78,12 +98,14 @@ class _Collector:
         self.handlers = handlers
 
 
-def _handlers(servicer: PaymentServicer) -> grpc.GenericRpcHandler[Any, Any]:
-    """PaymentService's methods, their requests left to the gate to parse."""
+def _handlers(
+    service: str, servicer: Any, add: Callable[[Any, Any], None]
+) -> grpc.GenericRpcHandler[Any, Any]:
+    """A service's methods, their requests left to the gate to parse."""
     collector = _Collector()
-    payments_pb2_grpc.add_PaymentServiceServicer_to_server(servicer, collector)
+    add(servicer, collector)
     handlers = {
         name: handler._replace(request_deserializer=partial(Unread, handler.request_deserializer))
         for name, handler in collector.handlers.items()
     }
-    return grpc.method_handlers_generic_handler(SERVICE, handlers)
+    return grpc.method_handlers_generic_handler(service, handlers)

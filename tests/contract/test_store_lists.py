@@ -83,6 +83,24 @@ def test_pages_have_no_duplicates_and_no_gaps_while_new_payments_arrive(
     asyncio.run(scenario())
 
 
+def test_live_payments_are_counted_by_caller_and_up_to_a_bound(stores: Stores) -> None:
+    async def scenario() -> None:
+        async with stores.open() as store:
+            assert await store.count_live("shop", at_most=10) == 0
+            made = [await committed(store, creation()) for _ in range(4)]
+            await committed(store, creation(opened(caller="other")))
+            assert await store.count_live("shop", at_most=10) == 4
+            assert await store.count_live("shop", at_most=4) == 4
+            assert await store.count_live("shop", at_most=3) == 3
+            assert await store.count_live("other", at_most=10) == 1
+            assert await store.count_live("nobody", at_most=10) == 0
+            await committed(store, commit_of(until(made[0], "PAID")))
+            await committed(store, commit_of(released(made[1])))
+            assert await store.count_live("shop", at_most=10) == 3, "a release is still to be done"
+
+    asyncio.run(scenario())
+
+
 _LINE = (
     "INSERT INTO journal (transaction_id, sequence, at, kind, from_state, to_state, event, phase,"
     " operation, attempt, outcome, code, detail) SELECT id, {sequence}, created_at, '{kind}',"

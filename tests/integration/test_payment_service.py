@@ -675,10 +675,11 @@ def test_a_payment_left_by_a_dead_process_is_finished_by_the_next(
         request = create_request("key-1")
         waiting = create_with_deadline(service, request, 1.0)
         assert waiting.payment.state == pb.PAYMENT_STATE_CAPTURING
-        records = {name: model.records for name, model in service.participants.items()}
+        before = dict(service.participants)
     with running(url, lease_s=2.5) as service:
-        for name, known in records.items():
-            service.participants[name].records = known
+        for name, model in before.items():
+            service.participants[name].records = model.records
+            service.participants[name].amounts = model.amounts
         last = watched_to_the_end(service, waiting.payment.payment_id)[-1]
         assert last.state == pb.PAYMENT_STATE_PAID
         assert create(service, request).payment == last

@@ -306,7 +306,9 @@ def _shape(url: str) -> list[list[str]]:
         engine.dispose()
 
 
-def test_steps_that_an_older_version_wrote_get_their_roles(new_database: NewDatabase) -> None:
+def test_steps_that_an_older_version_wrote_get_their_roles_and_final_amounts(
+    new_database: NewDatabase,
+) -> None:
     url = new_database()
     migrate(url, "0001")
     engine = sa.create_engine(url)
@@ -317,17 +319,20 @@ def test_steps_that_an_older_version_wrote_get_their_roles(new_database: NewData
     with engine.begin() as connection:
         rows = connection.exec_driver_sql("SELECT phase, role FROM steps ORDER BY position")
         roles = {row.phase: row.role for row in rows}
+        rows = connection.exec_driver_sql("SELECT phase, final_minor FROM steps")
+        finals = {row.phase: row.final_minor for row in rows}
     engine.dispose()
     expected = {"points_reserve": "takes", "merchant_credit": "gives", "notify": "announces"}
     assert roles == expected
+    assert finals == {"points_reserve": 600, "merchant_credit": 600, "notify": None}
 
 
 _OLD_PAYMENT = (
     """INSERT INTO transactions VALUES (
     '00000000-0000-7000-8000-000000000001', 'shop', 'key',
     '{"flow":"points_only","tenders[0].method":"points_reserve","customer_id":"merchant_credit"}',
-    'points_only', 600, 'JPY', 'shop-1', '', '', 'CREATED', 1, 1, NULL, NULL, NULL, NULL, NULL,
-    now(), now(), now(), now(), now(), NULL, NULL, 'w')""",
+    'points_only', 600, 'JPY', 'shop-1', '', '', 'PAID', 1, 1, NULL, NULL, NULL, NULL, NULL,
+    now(), now(), now(), now(), NULL, NULL, NULL, 'w')""",
     """INSERT INTO steps (transaction_id, phase, position, status, amount_minor, currency, source,
     secret, attempts, last_error, refusal_code, refusal_reason, reference)
     SELECT '00000000-0000-7000-8000-000000000001', phase, place, 'UNTRIED', amount,

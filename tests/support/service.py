@@ -155,6 +155,7 @@ async def _serve(
         coordinator = assemble(world, configured, flows=checked_flows(configured), owner="test")
         server = Server(
             coordinator.servicer,
+            coordinator.callbacks,
             listen=configured.listen,
             max_in_flight=configured.max_in_flight,
             reflect=True,

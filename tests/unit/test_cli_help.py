@@ -76,26 +76,40 @@ def test_the_module_is_the_same_command() -> None:
     assert '"kessai"' in done.stdout
 
 
+SECRETS = {"seal_keys", "callback_keys"}
+"""Command lines can be read by others."""
+
+
 def test_every_setting_has_a_flag_except_the_secret_keys() -> None:
     serve = get_command(app).commands["serve"]  # type: ignore[attr-defined] # it is a group
     flags = {parameter.name for parameter in serve.params} - {"help", "lifeline"}
-    renamed = {"participant": "participants", "caller": "callers", "flow": "flows"}
-    assert {renamed.get(name, name) for name in flags} == set(Settings.model_fields) - {"seal_keys"}
+    renamed = {
+        "participant": "participants",
+        "caller": "callers",
+        "flow": "flows",
+        "limit": "limits",
+    }
+    assert {renamed.get(name, name) for name in flags} == set(Settings.model_fields) - SECRETS
 
 
 def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
     serve = get_command(app).commands["serve"]  # type: ignore[attr-defined] # it is a group
     flags = {parameter.name: parameter for parameter in serve.params}
-    renamed = {"participants": "participant", "callers": "caller", "flows": "flow"}
+    renamed = {
+        "participants": "participant",
+        "callers": "caller",
+        "flows": "flow",
+        "limits": "limit",
+    }
     for name, field in Settings.model_fields.items():
-        if name == "seal_keys":
+        if name in SECRETS:
             continue
         flag = flags[renamed.get(name, name)]
         if field.is_required():
             assert "Required." in flag.help
         elif name == "reflection":
             assert flag.show_default == "no-reflection"
-        elif field.default not in ("", ()):
+        elif field.default not in ("", (), {}):
             assert flag.show_default in {str(field.default), str(field.default).removesuffix(".0")}
 
 

@@ -23,7 +23,13 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KESSAI_CONFIG", "KESSAI_LISTEN", "KESSAI_PARTICIPANTS", "KESSAI_FLOWS"):
+    for name in (
+        "KESSAI_CONFIG",
+        "KESSAI_LISTEN",
+        "KESSAI_PARTICIPANTS",
+        "KESSAI_FLOWS",
+        "KESSAI_LIMITS",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -59,6 +65,17 @@ def test_a_mapping_comes_from_the_environment_as_json(monkeypatch: pytest.Monkey
         ("seal_keys", ("not base64!",)),
         ("lease_s", 0),
         ("max_in_flight", 0),
+        ("limits", {"shop": {"max_live": 0}}),
+        ("limits", {"shop": {"max_live": 100_001}}),
+        ("limits", {"shop": {"max_live": True}}),
+        ("limits", {"shop": {"max_live": "5"}}),
+        ("limits", {"shop": {"max_amount_minor": 0}}),
+        ("limits", {"shop": {"max_amount_minor": 1.5}}),
+        ("limits", {"shop": {"per_second": 0}}),
+        ("limits", {"shop": {"per_second": float("nan")}}),
+        ("limits", {"shop": {"per_second": float("inf")}}),
+        ("limits", {"shop": 5}),
+        ("limits", []),
         ("log_format", "xml"),
         ("colour", "blue"),
     ],
@@ -126,3 +143,30 @@ def test_participants_of_flows_that_are_not_served_need_no_address() -> None:
     partial = {"points": "a:1", "merchant": "b:2"}
     flows = checked_flows(load(**(GOOD | {"participants": partial, "flows": ("points_only",)})))
     assert list(flows) == ["points_only"]
+
+
+def test_limits_come_from_the_environment_as_json_and_what_is_left_out_does_not_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load(**GOOD).limits == {}
+    monkeypatch.setenv("KESSAI_LIMITS", '{"shop": {"max_live": 2}, "*": {"per_second": 0.5}}')
+    limits = load(**GOOD).limits
+    assert limits["shop"].max_live == 2
+    assert limits["shop"].per_second is None
+    assert limits["*"].per_second == 0.5
+
+
+def test_limits_of_a_caller_that_does_not_exist_are_refused_saying_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"KESSAI_LIMITS: .*caller shopp; .*_CALLERS"):
+        load(**(GOOD | {"limits": {"shopp": {"max_live": 2}, "*": {}}}))
+
+
+def test_a_limit_that_is_spelled_wrong_is_refused_saying_how_it_is_spelled() -> None:
+    with pytest.raises(ConfigurationError, match=r"KESSAI_LIMITS\.SHOP: .*max_life; .*max_live"):
+        load(**(GOOD | {"limits": {"shop": {"max_life": 2}}}))
+
+
+def test_a_setting_that_is_not_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KESSAI_LIMITS", "{shop: many}")
+    with pytest.raises(ConfigurationError, match="KESSAI_LIMITS: must be JSON"):
+        load(**GOOD)

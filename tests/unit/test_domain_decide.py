@@ -12,15 +12,24 @@ from coordinator.domain.decide import (
     Perform,
     Rest,
     Wait,
+    capture_events,
     decide,
     may_cancel,
 )
 from coordinator.domain.flow import Flow
+from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import Event, State
+from coordinator.domain.opening import open_refund
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Draft, Failure, StepStatus, as_recovered
-from tests.support.domain import BOTH, CARD, FLOWS, NOW, POINTS, opened, standing, with_step
+from coordinator.domain.transaction import (
+    Draft,
+    Failure,
+    StepStatus,
+    as_recovered,
+    with_finals,
+)
+from tests.support.domain import BOTH, CARD, FLOWS, ID, NOW, POINTS, opened, standing, with_step
 
 HELD, TRYING, PENDING, REFUSED = (
     StepStatus.HELD,
@@ -278,3 +287,80 @@ def test_what_is_wholly_held_is_not_captured_after_the_reservation() -> None:
     assert decide(transaction, BOTH, transaction.reserved_until) == Advance(
         (Event.RELEASE,), Failure("RESERVATION_EXPIRED", "the reservation's time is over")
     )
+
+
+def manual(draft: Draft) -> Draft:
+    return evolve(draft, transaction=evolve(draft.transaction, manual=True))
+
+
+def test_a_manual_payment_that_is_wholly_held_is_reserved_and_goes_no_further() -> None:
+    draft = manual(
+        standing(State.CREATED, points_reserve=HELD, merchant_credit=HELD, card_charge=HELD)
+    )
+    assert decide(draft.transaction, BOTH, NOW) == Advance((Event.HOLD,))
+
+
+def test_a_reserved_manual_payment_waits_for_its_caller_until_the_reservation_ends() -> None:
+    draft = manual(standing(State.RESERVED))
+    until = draft.transaction.reserved_until
+    assert decide(draft.transaction, BOTH, NOW) == Wait(until)
+    action = decide(draft.transaction, BOTH, until)
+    assert isinstance(action, Advance)
+    assert action.events == (Event.RELEASE,)
+
+
+@pytest.mark.parametrize(
+    ("shares", "events"),
+    [
+        ({"points_reserve": 400, "card_charge": 400}, (Event.CAPTURE,)),
+        ({"points_reserve": 0, "card_charge": 1}, (Event.CAPTURE,)),
+        ({"points_reserve": 400, "card_charge": 0}, (Event.CAPTURE, Event.SETTLE)),
+    ],
+)
+def test_a_capture_that_drops_the_pivot_settles_at_once(
+    shares: dict[str, int], events: tuple[Event, ...]
+) -> None:
+    decided = with_finals(standing(State.RESERVED).transaction, shares)
+    assert capture_events(decided, BOTH) == events
+
+
+def test_what_a_partial_capture_drops_is_cancelled_and_the_rest_is_confirmed() -> None:
+    shares = {"points_reserve": 0, "card_charge": 100}
+    draft = standing(State.SETTLING, card_charge=StepStatus.CONFIRMED)
+    draft = evolve(draft, transaction=with_finals(draft.transaction, shares))
+    assert calls(draft) == [
+        ("points_reserve", Operation.CANCEL),
+        ("merchant_credit", Operation.CONFIRM),
+    ]
+    done = {"points_reserve": StepStatus.CANCELLED, "merchant_credit": StepStatus.CONFIRMED}
+    for phase, status in done.items():
+        draft = with_step(draft, evolve(draft.transaction.step(phase), status=status))
+    assert decide(draft.transaction, BOTH, NOW) == Advance((Event.PAY,))
+
+
+def refund_of(shares: dict[str, int]) -> Draft:
+    paid = standing(State.PAID).transaction
+    return open_refund(
+        paid,
+        transaction_id=TransactionId("0197f2a0-0000-7000-8000-000000000009"),
+        idempotency_key="refund-1",
+        request="{}",
+        ordinal=3,
+        flow=BOTH.refund,
+        shares=shares,
+        now=NOW,
+    )
+
+
+def test_a_refund_holds_the_merchants_part_first_and_then_the_tenders_that_get_something() -> None:
+    draft = refund_of({"points_reserve": 0, "card_charge": 150})
+    assert calls(draft, BOTH.refund) == [("merchant_credit", Operation.TRY)]
+    held = evolve(draft.transaction.step("merchant_credit"), status=HELD)
+    draft = with_step(draft, held)
+    assert calls(draft, BOTH.refund) == [("card_charge", Operation.TRY)]
+    action = decide(draft.transaction, BOTH.refund, NOW)
+    assert isinstance(action, Perform)
+    assert [call.refund_of for call in action.calls] == [ID]
+    draft = with_step(draft, evolve(draft.transaction.step("card_charge"), status=HELD))
+    every = (Event.HOLD, Event.CAPTURE, Event.SETTLE)
+    assert decide(draft.transaction, BOTH.refund, NOW) == Advance(every)

@@ -26,6 +26,38 @@ EXAMPLES: list[tuple[errors.KessaiError, str, dict[str, str]]] = [
         {"payment_id": ID, "fields": "amount,flow"},
     ),
     (
+        errors.AlreadyCaptured(ID, "PAID"),
+        "was captured before and is PAID",
+        {"payment_id": ID, "state": "PAID"},
+    ),
+    (
+        errors.PaymentReleased(ID, "FAILED", "RESERVATION_EXPIRED", "the time is over"),
+        "cannot be captured: RESERVATION_EXPIRED, the time is over",
+        {"payment_id": ID, "state": "FAILED", "failure_code": "RESERVATION_EXPIRED"},
+    ),
+    (
+        errors.ReservationExpired(ID, "2026-01-02T03:04:05+00:00"),
+        "was reserved until 2026-01-02T03:04:05+00:00",
+        {"payment_id": ID, "reserve_until": "2026-01-02T03:04:05+00:00"},
+    ),
+    (
+        errors.RefundExceedsPayment(ID, 40),
+        "has 40 minor units left",
+        {"payment_id": ID, "refundable_minor": "40"},
+    ),
+    (
+        errors.RefundExceedsTender(ID, "card_charge", 40),
+        f"card_charge of payment {ID} has 40 minor units left",
+        {"payment_id": ID, "method": "card_charge", "refundable_minor": "40"},
+    ),
+    (
+        errors.NotUndone(ID, "card_charge"),
+        "repeat the report",
+        {"payment_id": ID, "phase": "card_charge"},
+    ),
+    (errors.BadSignature(), "the signature is not the HMAC-SHA256", {}),
+    (errors.NoticeExpired(300.0), "within 300 s of its arrival", {}),
+    (
         errors.OrderHasPayment("o-1", ID, "PAID"),
         "order o-1 already has payment",
         {"order_id": "o-1", "payment_id": ID, "state": "PAID"},

@@ -18,7 +18,8 @@ PIVOT = Phase("pivot", "Pivot", Role.TAKES, "p", confirm_refusable=True)
 PIVOT_2 = Phase("pivot_2", "Second pivot", Role.TAKES, "p", confirm_refusable=True)
 STUCK = Phase("stuck", "Stuck", Role.TAKES, "p", cancellable=False)
 SAY = Phase("say", "Say", Role.ANNOUNCES)
-PHASES = {p.name: p for p in (TAKE, GIVE, GIVE_2, PIVOT, PIVOT_2, STUCK, SAY)}
+KEEP = Phase("keep", "Keep", Role.KEEPS, "p", longest_hold_s=600.0)
+PHASES = {p.name: p for p in (TAKE, GIVE, GIVE_2, PIVOT, PIVOT_2, STUCK, SAY, KEEP)}
 GOOD = FlowRow("good", (("take", "give"), ("pivot",)), announce="say")
 
 
@@ -69,6 +70,7 @@ def test_a_flow_needs_neither_pivot_nor_announcement() -> None:
         (replace(GOOD, try_budget_s=float("nan")), "try_budget_s must be above 0"),
         (replace(GOOD, try_budget_s=901.0), "at most reservation_s"),
         (replace(GOOD, reservation_s=float("inf")), "and that at most"),
+        (replace(GOOD, try_stages=(("take", "give", "keep"),)), "600, as long as phase 'keep'"),
     ],
 )
 def test_a_row_that_breaks_one_rule_is_refused_by_that_rule_alone(
@@ -92,3 +94,21 @@ def test_a_flow_name_is_snake_case() -> None:
 def test_two_flows_of_one_name_are_refused() -> None:
     with pytest.raises(BadFlow, match="two flows"):
         bind_flows([GOOD, GOOD], PHASES)
+
+
+def test_a_flow_reserves_no_longer_than_its_least_patient_participant_holds() -> None:
+    row = replace(GOOD, try_stages=(("take", "give", "keep"),), reservation_s=600.0)
+    flow = bind(row, PHASES)
+    assert flow.longest_reservation_s == 600.0
+    assert flow.keepers == (KEEP,)
+
+
+def test_a_refund_goes_the_other_way_merchant_first_and_leaves_what_is_kept() -> None:
+    row = replace(GOOD, try_stages=(("take", "give", "keep"), ("pivot",)), reservation_s=600.0)
+    refund = bind(row, PHASES).refund
+    names = [[phase.name for phase in stage] for stage in refund.stages]
+    assert names == [["give"], ["take", "pivot"]]
+    roles = {phase.name: phase.role for phase in refund.called}
+    assert roles == {"give": Role.TAKES, "take": Role.GIVES, "pivot": Role.GIVES}
+    assert refund.pivot is None
+    assert refund.announce is SAY

@@ -69,7 +69,7 @@ def test_only_moving_money_needs_a_participant() -> None:
     assert Phase("a", "A", Role.ANNOUNCES).participant == ""
 
 
-@pytest.mark.parametrize("field", ["poll_s", "park_s"])
+@pytest.mark.parametrize("field", ["poll_s", "park_s", "longest_hold_s"])
 @pytest.mark.parametrize("value", [0.0, -1.0, NAN, INFINITY])
 def test_a_phase_rests_for_a_time_that_ends(field: str, value: float) -> None:
     values: dict[str, Any] = {field: value}

@@ -10,28 +10,42 @@ import pytest
 
 from coordinator.domain.errors import IllegalTransition
 from coordinator.domain.flow import FlowRow, bind
-from coordinator.domain.ids import event_id
+from coordinator.domain.ids import TransactionId, event_id
 from coordinator.domain.machine import Event, State
 from coordinator.domain.money import Money
-from coordinator.domain.opening import open_transaction
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
-from coordinator.domain.phase import Operation
+from coordinator.domain.opening import Terms, open_refund, open_transaction
+from coordinator.domain.outcome import (
+    Applied,
+    NextAction,
+    Outcome,
+    Pending,
+    Refused,
+    Unknown,
+)
+from coordinator.domain.phase import Operation, Role
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import (
     Attention,
     Draft,
     EntryKind,
     Failure,
+    RefundOf,
     Result,
     Step,
     StepStatus,
     Tender,
     advance,
     as_recovered,
+    attempted,
+    flow_of,
+    late_success_undone,
     record,
+    with_finals,
 )
 from phases.registry import PHASES
 from tests.support.domain import BOTH, FLOWS, ID, NOW, POINTS, SOURCES, opened, standing, with_step
+
+REFUND_ID = TransactionId("0197f2a0-0000-7000-8000-000000000009")
 
 S = StepStatus
 O = Operation  # noqa: E741 - the tables below are read by their shape
@@ -458,3 +472,133 @@ def test_a_change_names_every_step_when_what_is_stored_is_not_known() -> None:
     draft = Draft(as_recovered(opened().transaction))
     change = draft.change(now=NOW, due_at=NOW, keep_claim=True)
     assert change.moved == change.after.steps
+
+
+def test_a_new_payment_may_ask_for_its_own_terms() -> None:
+    terms = Terms(manual=True, reservation_s=2.0)
+    tenders = [Tender("points_reserve", "wallet-1", Money(400, "JPY"))]
+    draft = open_transaction(
+        transaction_id=ID,
+        caller="shop",
+        idempotency_key="key",
+        request="{}",
+        flow=POINTS,
+        amount=Money(400, "JPY"),
+        tenders=tenders,
+        merchant_id="merchant-1",
+        order_id="",
+        customer_id="",
+        now=NOW,
+        terms=terms,
+    )
+    assert draft.transaction.manual
+    assert draft.transaction.reserved_until == NOW + timedelta(seconds=2)
+    assert draft.transaction.try_deadline == NOW + timedelta(seconds=2), "never beyond"
+    with pytest.raises(ValueError, match="one item for each phase"):
+        open_transaction(
+            transaction_id=ID,
+            caller="shop",
+            idempotency_key="key",
+            request="{}",
+            flow=POINTS,
+            amount=Money(400, "JPY"),
+            tenders=tenders,
+            merchant_id="merchant-1",
+            order_id="",
+            customer_id="",
+            now=NOW,
+            terms=Terms(items={"stock_reserve": "article-1"}),
+        )
+
+
+def test_a_refund_names_its_payment_and_has_no_step_for_what_gets_nothing() -> None:
+    paid = standing(State.PAID).transaction
+    draft = open_refund(
+        paid,
+        transaction_id=REFUND_ID,
+        idempotency_key="refund-1",
+        request="{}",
+        ordinal=2,
+        flow=BOTH.refund,
+        shares={"points_reserve": 0, "card_charge": 150},
+        now=NOW,
+    )
+    refund = draft.transaction
+    steps = [(s.phase, s.role, s.amount, s.source) for s in refund.steps]
+    assert steps == [
+        ("merchant_credit", Role.TAKES, Money(150, "JPY"), ""),
+        ("card_charge", Role.GIVES, Money(150, "JPY"), ""),
+        ("notify", Role.ANNOUNCES, None, ""),
+    ]
+    assert refund.refund_of == RefundOf(paid.id, 2)
+    assert (refund.amount, refund.order_id) == (Money(150, "JPY"), "")
+    assert flow_of({BOTH.name: BOTH}, refund) is BOTH.refund
+    assert flow_of({BOTH.name: BOTH}, paid) is BOTH
+
+
+def test_what_was_captured_is_known_from_the_decision_on_and_never_of_what_was_released() -> None:
+    shares = {"points_reserve": 100, "card_charge": 0}
+    for state, captured in ((State.RESERVED, 0), (State.SETTLING, 100), (State.CANCELLING, 0)):
+        decided = with_finals(standing(state).transaction, shares)
+        assert decided.captured_minor == captured, state
+    card = with_finals(standing(State.SETTLING).transaction, shares).step("card_charge")
+    assert (card.final, card.dropped) == (Money.stored(0, "JPY"), True)
+    notify = standing(State.SETTLING).transaction.step("notify")
+    assert (notify.final, notify.dropped) == (None, False)
+
+
+def test_an_ordinary_capture_decides_on_all_of_every_step() -> None:
+    draft = advance(standing(State.RESERVED), BOTH, [Event.CAPTURE], NOW)
+    assert draft.transaction.captured_minor == 800
+    finals = [step.final_minor for step in draft.transaction.steps]
+    assert finals == [400, 800, 400, None]
+
+
+@pytest.mark.parametrize(
+    ("draft", "rests"),
+    [
+        (opened(), False),
+        (standing(State.CREATED, card_charge=S.PENDING), True),
+        (standing(State.RESERVED), False),
+        (standing(State.SETTLING), False),
+        (standing(State.PAID), True),
+    ],
+)
+def test_a_payment_rests_when_it_waits_for_somebody_outside(draft: Draft, rests: bool) -> None:
+    assert draft.transaction.rests == rests
+
+
+def test_a_manual_payment_rests_when_it_is_reserved() -> None:
+    assert evolve(standing(State.RESERVED).transaction, manual=True).rests
+    assert not evolve(opened().transaction, manual=True).rests
+
+
+def test_the_customers_action_is_shown_until_it_is_decided() -> None:
+    action = NextAction("redirect", "https://bank.example")
+    pending = Result("card_charge", Operation.TRY, Pending("ref", action))
+    draft = record(opened(), BOTH, [pending], NOW)
+    assert draft.transaction.step("card_charge").next_action == action
+    again = record(draft, BOTH, [Result("card_charge", Operation.QUERY, Pending())], NOW)
+    assert again.transaction.step("card_charge").next_action == action
+    for outcome in (Applied(), Refused("NO", "no")):
+        done = record(draft, BOTH, [Result("card_charge", Operation.QUERY, outcome)], NOW)
+        assert done.transaction.step("card_charge").next_action is None
+    released = advance(draft, BOTH, [Event.RELEASE], NOW, Failure("A", "b"))
+    assert released.transaction.step("card_charge").next_action is None
+
+
+def test_a_late_success_is_journaled_and_announced_and_moves_nothing() -> None:
+    failed = standing(State.FAILED).transaction
+    results = [
+        Result("card_charge", Operation.QUERY, Applied()),
+        Result("card_charge", Operation.CANCEL, Applied()),
+    ]
+    draft = attempted(Draft(failed), results, NOW)
+    draft = late_success_undone(draft, failed.step("card_charge"), NOW)
+    assert evolve(draft.transaction, sequence=failed.sequence) == failed
+    lines = [(line.operation, line.sequence, line.to_state) for line in draft.entries]
+    first = failed.sequence + 1
+    assert lines == [("query", first, State.FAILED), ("cancel", first + 1, State.FAILED)]
+    [event] = draft.events
+    assert (event.late_phase, event.amount) == ("card_charge", Money(400, "JPY"))
+    assert event.id != event_id(failed.id, State.FAILED)

@@ -74,7 +74,7 @@ def always(phase: str, operation: Operation, fault: Fault) -> Script:
 
 
 async def settled(world: World, transaction: Transaction) -> Transaction:
-    return await world.driver.updates.settled(transaction, 600.0)
+    return await world.driver.updates.at_rest(transaction, 600.0)
 
 
 def test_a_refused_try_is_told_without_waiting_for_its_slow_neighbour() -> None:
@@ -469,7 +469,7 @@ def test_waiting_ends_at_its_limit_with_the_payment_as_it_stands() -> None:
     async def story(world: World) -> None:
         accepted = await world.accept(payment(), 0.0)
         began = world.clock.now()
-        found = await world.driver.updates.settled(accepted.transaction, 1.5)
+        found = await world.driver.updates.at_rest(accepted.transaction, 1.5)
         assert not found.settled
         assert (world.clock.now() - began).total_seconds() == pytest.approx(1.5)
 
@@ -633,7 +633,7 @@ def test_what_a_waiter_sees_never_goes_back() -> None:
         slow = world.driver  # it still believes in version 1
         world.restart()
         cancelled = await world.cancel("shop", accepted.transaction.id, CANCELLED)
-        seen = await slow.updates.settled(cancelled, 0.0)
+        seen = await slow.updates.at_rest(cancelled, 0.0)
         assert seen.version >= cancelled.version
         async with aclosing(slow.updates.follow(cancelled)) as changes:
             versions = [change.version async for change in changes]

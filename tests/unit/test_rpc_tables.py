@@ -16,8 +16,8 @@ from kessai.payments.v1 import payments_pb2 as pb
 from coordinator.domain import errors
 from coordinator.domain.machine import State
 from coordinator.domain.transaction import StepStatus
-from coordinator.engine import accept
-from coordinator.rpc import gate, mapping
+from coordinator.engine import accept, capture, shares
+from coordinator.rpc import gate, mapping, parts
 from coordinator.rpc.errors import INTERNAL_MESSAGE, STATUS, status_of
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +85,9 @@ def test_every_rule_of_our_protos_has_a_stable_code() -> None:
 
 
 def test_every_violation_of_a_payment_is_documented() -> None:
-    source = inspect.getsource(accept) + inspect.getsource(mapping)
-    codes = re.findall(r'Violation\([^"]*(?:"[^"]*", )?"([A-Z][A-Z_]+)"', source)
-    assert len(codes) > 6
+    source = "".join(inspect.getsource(each) for each in (accept, capture, mapping, parts, shares))
+    codes = re.findall(r'(?:Violation\(|, code = )[^"]*(?:"[^"]*", )?"([A-Z][A-Z_]+)"', source)
+    assert len(codes) > 12
     for code in codes:
         assert code in DOCS, code
 

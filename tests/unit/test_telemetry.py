@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
-from coordinator.domain.transaction import advance
+from coordinator.domain.record import evolve
+from coordinator.domain.transaction import Draft, RefundOf, advance, late_success_undone
 from coordinator.telemetry import REDACTED, LogObserver, Unfailing, allow_listed, configure_logs
-from tests.support.domain import BOTH, NOW, SOURCES, standing
+from tests.support.domain import BOTH, ID, NOW, SOURCES, standing
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,37 @@ def test_a_settled_payment_is_one_line_with_its_transaction_id(
     assert line["transaction_id"]
     assert REDACTED not in line.values()
     assert not any(source in str(line) for source in SOURCES.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "event", "facts"),
+    [
+        ({"refund_of": RefundOf(ID, 1)}, "refund settled", {"payment_id": ID}),
+        ({"refunded_minor": 300}, "payment refunded", {"refunded_minor": 300}),
+    ],
+)
+def test_refunds_have_lines_of_their_own(
+    capsys: pytest.CaptureFixture[str],
+    values: dict[str, Any],
+    event: str,
+    facts: dict[str, object],
+) -> None:
+    configure_logs("json", "info")
+    draft = Draft(evolve(standing(State.PAID).transaction, **values))
+    LogObserver().committed(draft.change(now=NOW, due_at=None, keep_claim=False))
+    line = json.loads(capsys.readouterr().err)
+    assert line["event"] == event
+    assert facts.items() <= line.items()
+
+
+def test_a_late_success_that_was_undone_has_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs("json", "info")
+    failed = standing(State.FAILED).transaction
+    draft = late_success_undone(Draft(failed), failed.step("card_charge"), NOW)
+    LogObserver().committed(draft.change(now=NOW, due_at=None, keep_claim=False))
+    assert json.loads(capsys.readouterr().err)["event"] == "late success undone"
 
 
 def test_a_higher_level_says_less(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,166 @@
+"""What callers do with payments, as data: each path is a caller that repeats what was not answered.
+
+A path returns the transactions it made. Every one of them must end as the invariants say, whatever
+fails on the way; `expect` is how the payment ends when nothing does, after at least `commits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from coordinator.domain.errors import CallerError
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import State
+from coordinator.domain.money import Money
+from coordinator.domain.split import Exact, InOrder, ProRata, Split
+from coordinator.domain.transaction import Failure, Transaction
+from coordinator.engine.capture import NewCapture
+from coordinator.engine.refund import NewRefund
+from coordinator.engine.shares import Part
+from fault_injection.world import World, payment
+
+CALLER = "shop"
+Ids: TypeAlias = list[TransactionId]
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way to use the service."""
+
+    walk: Callable[[World, str], Awaitable[Ids]]
+    expect: State
+    commits: int
+
+
+async def _create(world: World, flow: str, *, manual: bool, reservation_s: float) -> Transaction:
+    new = payment(flow, manual=manual, reservation_s=reservation_s)
+    accepted = await world.call(lambda: world.accept(new, 0.0))
+    return await world.until_rest(accepted.transaction.id)
+
+
+async def _capture(world: World, reserved: Transaction, part: Part) -> None:
+    new = NewCapture(CALLER, "capture-1", reserved.id, part)
+    try:
+        await world.call(lambda: world.capture(new))
+    except CallerError:
+        return  # it failed or expired before: the invariants say what must be then
+
+
+def _yen(minor: int, split: Split) -> Part:
+    return Part(Money(minor, "JPY"), split)
+
+
+async def pay(world: World, flow: str) -> Ids:
+    """An ordinary payment."""
+    return [(await _create(world, flow, manual=False, reservation_s=900.0)).id]
+
+
+async def capture_all(world: World, flow: str) -> Ids:
+    """Reserved, then captured in full."""
+    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    await _capture(world, reserved, Part())
+    return [reserved.id]
+
+
+async def capture_part(world: World, flow: str) -> Ids:
+    """Reserved, then captured in part, pro rata."""
+    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    await _capture(world, reserved, _yen(333, ProRata()))
+    return [reserved.id]
+
+
+async def capture_first(world: World, flow: str) -> Ids:
+    """Captured so little that the first tender bears it all, and the others get all back."""
+    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    first = next(step.phase for step in reserved.steps if step.role == "takes")
+    await _capture(world, reserved, _yen(100, InOrder((first,))))
+    return [reserved.id]
+
+
+async def capture_last(world: World, flow: str) -> Ids:
+    """Captured from the last tender alone."""
+    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    last = [step.phase for step in reserved.steps if step.role == "takes"][-1]
+    await _capture(world, reserved, _yen(100, Exact({last: 100})))
+    return [reserved.id]
+
+
+async def capture_or_cancel(world: World, flow: str) -> Ids:
+    """A capture and a cancel at the same instant."""
+    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    failure = Failure("CANCELLED_BY_CALLER", "changed their mind")
+
+    async def cancel() -> None:
+        try:
+            await world.call(lambda: world.cancel(CALLER, reserved.id, failure))
+        except CallerError:
+            return
+
+    await asyncio.gather(_capture(world, reserved, Part()), cancel())
+    return [reserved.id]
+
+
+async def expire(world: World, flow: str) -> Ids:
+    """Reserved, and forgotten."""
+    return [(await _create(world, flow, manual=True, reservation_s=60.0)).id]
+
+
+async def _refund(world: World, paid: Transaction, key: str, part: Part) -> Ids:
+    new = NewRefund(CALLER, key, paid.id, part)
+    try:
+        accepted = await world.call(lambda: world.refund(new))
+    except CallerError:
+        return []
+    return [(await world.until_settled(accepted.transaction.id)).id]
+
+
+async def refund_all(world: World, flow: str) -> Ids:
+    """Paid, then given back in full."""
+    paid = await _create(world, flow, manual=False, reservation_s=900.0)
+    paid = await world.until_settled(paid.id)
+    return [paid.id, *await _refund(world, paid, "refund-1", Part())]
+
+
+async def refund_in_parts(world: World, flow: str) -> Ids:
+    """Given back one after the other: pro rata, the last tender first, and the rest."""
+    paid = await _create(world, flow, manual=False, reservation_s=900.0)
+    paid = await world.until_settled(paid.id)
+    last = [step.phase for step in paid.steps if step.role == "takes"][-1]
+    ids = [paid.id]
+    ids += await _refund(world, paid, "refund-1", _yen(333, ProRata()))
+    ids += await _refund(world, paid, "refund-2", _yen(300, InOrder((last,))))
+    ids += await _refund(world, paid, "refund-3", Part())
+    return ids
+
+
+async def refund_at_once(world: World, flow: str) -> Ids:
+    """Three refunds of 400 of 1,000 at one instant, then the rest."""
+    paid = await _create(world, flow, manual=False, reservation_s=900.0)
+    paid = await world.until_settled(paid.id)
+    parts = [_refund(world, paid, f"refund-{n}", _yen(400, ProRata())) for n in range(3)]
+    ids = [each for ids in await asyncio.gather(*parts) for each in ids]
+    return [paid.id, *ids, *await _refund(world, paid, "refund-rest", Part())]
+
+
+async def refund_of_a_part(world: World, flow: str) -> Ids:
+    """Captured in part, and that given back."""
+    [payment_id] = await capture_part(world, flow)
+    paid = await world.until_settled(payment_id)
+    return [paid.id, *await _refund(world, paid, "refund-1", Part())]
+
+
+PATHS: Mapping[str, Path] = {
+    "pay": Path(pay, State.PAID, 3),
+    "capture all": Path(capture_all, State.PAID, 4),
+    "capture a part": Path(capture_part, State.PAID, 4),
+    "capture from the first tender": Path(capture_first, State.PAID, 4),
+    "capture from the last tender": Path(capture_last, State.PAID, 4),
+    "expire": Path(expire, State.FAILED, 3),
+    "refund all": Path(refund_all, State.REFUNDED, 6),
+    "refund in parts": Path(refund_in_parts, State.REFUNDED, 12),
+    "refund at once": Path(refund_at_once, State.REFUNDED, 10),
+    "refund of a part": Path(refund_of_a_part, State.REFUNDED, 7),
+}
