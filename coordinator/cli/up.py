@@ -28,7 +28,7 @@ OPTIONS = {
         "--seed=conformance-scarce=200",
     ),
     "card": ("--customer-action-s=1",),
-    "merchant": ("--seed=shop-1", "--seed=conformance"),
+    "merchant": ("--seed=shop-1", "--seed=wallet-alice", "--seed=conformance"),
 }
 """Options of the participants. The accounts `conformance…` are for `kessai participant check`; a
 customer acts well within the time that a payment waits for a Try."""

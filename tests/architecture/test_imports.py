@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("coordinator", "phases", "adapters", "participants", "fault_injection")
+FOLDERS = ("coordinator", "phases", "adapters", "participants", "fault_injection", "proto")
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -19,6 +19,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [program, "--config", folder / "pyproject.toml", "--no-cache"],
         cwd=folder,
+        env={"PYTHONPATH": str(folder / "proto")},  # the copy's `kessai`, not the installed one
         capture_output=True,
         text=True,
         check=False,
@@ -30,9 +31,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The code as it is, where it may be spoiled."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for package in PACKAGES:
+    for name in FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, folder / package, ignore=ignore)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     return folder
 
 
@@ -55,6 +56,9 @@ def test_every_contract_is_kept(copy: Path) -> None:
         ("phases/bad.py", "import kessai.payments.v1.payments_pb2", "The core knows no database"),
         ("phases/bad.py", "import coordinator.ports", "Phases are data"),
         ("participants/bad.py", "import coordinator.domain.money", "Participants stand alone"),
+        ("proto/kessai/client/bad.py", "import coordinator.domain.money", "client stands alone"),
+        ("proto/kessai/client/bad.py", "import structlog", "client stands alone"),
+        ("coordinator/cli/bad.py", "import kessai.client.retry", "does not know its client"),
     ],
 )
 def test_a_wrong_import_breaks_its_contract(
