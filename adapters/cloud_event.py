@@ -78,7 +78,16 @@ def data_of(event: OutboxEvent) -> Message:
         customer_id=event.customer_id,
         failure=failure,
         settle_time=event.at,
+        captured_amount=_part(event, event.captured_minor),
+        refunded_amount=_part(event, event.refunded_minor),
     )
+
+
+def _part(event: OutboxEvent, minor: int) -> payments_pb2.Money | None:
+    """A part of its amount; nothing for nothing."""
+    if not minor:
+        return None
+    return payments_pb2.Money(currency_code=event.amount.currency, minor_units=minor)
 
 
 def _money(event: OutboxEvent) -> payments_pb2.Money:

@@ -257,5 +257,7 @@ OUTBOX: tuple[Field, ...] = (
     Field("payment_id", Kind.ID, _part("payment_id", "refund_of")),
     Field("ordinal", Kind.INTEGER, _part("ordinal", "refund_of")),
     _plain("late_phase", Kind.TEXT),
+    _plain("captured_minor", Kind.INTEGER),
+    _plain("refunded_minor", Kind.INTEGER),
 )
 """Columns of `outbox`, from an OutboxEvent."""

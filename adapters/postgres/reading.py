@@ -293,4 +293,6 @@ def outbox_event(row: sa.Row[Any]) -> OutboxEvent:
         failure=_failure(row),
         refund_of=_refund_of(row),
         late_phase=row.late_phase,
+        captured_minor=row.captured_minor,
+        refunded_minor=row.refunded_minor,
     )

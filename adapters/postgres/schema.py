@@ -302,6 +302,8 @@ outbox = Table(
     Column("payment_id", ID, nullable=True),
     Column("ordinal", sa.Integer, nullable=True),
     _text("late_phase"),
+    Column("captured_minor", sa.BigInteger, nullable=False),
+    Column("refunded_minor", sa.BigInteger, nullable=False),
     PrimaryKeyConstraint("id", name="outbox_pkey"),
     CheckConstraint(state_check("state"), name="outbox_state_known"),
     CheckConstraint("sequence >= 1", name="outbox_sequence_counts"),

@@ -75,3 +75,5 @@ class OutboxEvent(Record, frozen=True):
     failure: Failure | None
     refund_of: RefundOf | None = None
     late_phase: str = ""
+    captured_minor: int = 0
+    refunded_minor: int = 0

@@ -103,6 +103,19 @@ class WrongState(CallerError):
         )
 
 
+class FlowNotServed(CallerError):
+    """The payment's flow is not served by this coordinator; nothing was changed."""
+
+    code = "FLOW_NOT_SERVED"
+
+    def __init__(self, payment_id: str, flow: str) -> None:
+        super().__init__(
+            f"payment {payment_id} follows flow {flow}, which is not served here",
+            payment_id=payment_id,
+            flow=flow,
+        )
+
+
 class AlreadyCaptured(CallerError):
     """The payment was captured with another key; nothing was changed."""
 

@@ -140,7 +140,8 @@ class Transaction(Record, frozen=True):
     def rests(self) -> bool:
         """It waits for somebody outside: its caller, its customer, or nobody at all."""
         held = self.state is State.RESERVED and self.manual
-        return self.settled or held or self.pending
+        asked = self.pending and any(step.next_action is not None for step in self.steps)
+        return self.settled or held or asked
 
     @property
     def captured_minor(self) -> int:
@@ -384,4 +385,6 @@ def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:
         customer_id=transaction.customer_id,
         failure=transaction.failure,
         refund_of=transaction.refund_of,
+        captured_minor=transaction.captured_minor,
+        refunded_minor=transaction.refunded_minor,
     )

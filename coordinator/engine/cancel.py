@@ -15,9 +15,9 @@ from coordinator.domain.transaction import (
     Transaction,
     advance,
     as_recovered,
-    flow_of,
 )
 from coordinator.engine.drive import Driver
+from coordinator.engine.flows import served
 from coordinator.ports import Clock, Committed, Store
 
 RACES = 8
@@ -45,7 +45,8 @@ class Cancel:
     ) -> Transaction:
         """Makes the release durable and has it driven; a released payment is returned as it is.
 
-        Raises NotFound, WrongState once the payment is decided, LostTheRace, StoreUnavailable.
+        Raises NotFound, WrongState once the payment is decided, FlowNotServed, LostTheRace,
+        StoreUnavailable.
         """
         for _ in range(RACES):
             found = await self._store.get(transaction_id)
@@ -57,7 +58,7 @@ class Cancel:
                 allowed = [state.value for state in State if state in CANCELLABLE]
                 raise WrongState(transaction_id, found.state, "cancel", allowed)
             now = self._clock.now()
-            flow = flow_of(self._flows, found)
+            flow = served(self._flows, found)
             draft = advance(Draft(as_recovered(found)), flow, (Event.RELEASE,), now, failure)
             change = draft.change(now=now, due_at=now, keep_claim=True)
             result = await self._driver.submit(change)

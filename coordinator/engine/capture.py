@@ -27,12 +27,12 @@ from coordinator.domain.transaction import (
     Draft,
     Transaction,
     advance,
-    flow_of,
     with_finals,
 )
 from coordinator.engine.accept import Accepted
 from coordinator.engine.drive import Driver
 from coordinator.engine.fingerprint import Salt, differing_fields, fingerprint
+from coordinator.engine.flows import served
 from coordinator.engine.shares import Part, check_part, wanted_minor
 from coordinator.ports import Clock, Committed, Store
 
@@ -72,7 +72,7 @@ class CapturePayment:
         """Makes the decision durable and has the payment driven.
 
         Raises InvalidRequest, NotFound, KeyReused, AlreadyCaptured, PaymentReleased,
-        ReservationExpired, WrongState, LostTheRace, StoreUnavailable.
+        ReservationExpired, WrongState, FlowNotServed, LostTheRace, StoreUnavailable.
         """
         for _ in range(RACES):
             found = await self._store.get(new.payment_id)
@@ -85,7 +85,7 @@ class CapturePayment:
             shares = _shares(found, new.part)
             capture = Capture(new.idempotency_key, fingerprint(new.body(), (), new.salt()))
             decided = evolve(with_finals(found, shares), capture=capture)
-            flow, now = flow_of(self._flows, found), self._clock.now()
+            flow, now = served(self._flows, found), self._clock.now()
             draft = Draft(decided, stored=found.steps)
             draft = advance(draft, flow, capture_events(decided, flow), now)
             change = draft.change(now=now, due_at=now, keep_claim=True)

@@ -28,6 +28,7 @@ from coordinator.domain.transaction import Transaction
 from coordinator.engine.accept import Accepted
 from coordinator.engine.drive import Driver, is_same_write
 from coordinator.engine.fingerprint import Salt, differing_fields, fingerprint
+from coordinator.engine.flows import served
 from coordinator.engine.shares import Part, check_part, wanted_minor
 from coordinator.ports import (
     Clock,
@@ -89,12 +90,13 @@ class OpenRefund:
         """Makes the refund durable and has it driven.
 
         Raises InvalidRequest, NotFound, KeyReused, WrongState, RefundExceedsPayment,
-        RefundExceedsTender, LostTheRace, StoreUnavailable, Overloaded.
+        RefundExceedsTender, FlowNotServed, LostTheRace, StoreUnavailable, Overloaded.
         """
         known = await self._store.find_by_key(new.caller, new.idempotency_key)
         if known is not None:
             return self._replay(known, new)
         payment = await self._paid(new)
+        flow = served(self._flows, payment)
         for _ in range(RACES):
             refunds = await self._store.refunds_of(payment.id)
             shares = _shares(payment, refundable(payment, refunds), new.part)
@@ -105,7 +107,7 @@ class OpenRefund:
                 idempotency_key=new.idempotency_key,
                 request=fingerprint(new.body(), (), new.salt()),
                 ordinal=len(refunds) + 1,
-                flow=self._flows[payment.flow].refund,
+                flow=flow.refund,
                 shares=shares,
                 now=now,
             ).change(now=now, due_at=now, keep_claim=True)

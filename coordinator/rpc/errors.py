@@ -34,6 +34,7 @@ STATUS: dict[type[errors.KessaiError], grpc.StatusCode] = {
     errors.KeyReused: grpc.StatusCode.ALREADY_EXISTS,
     errors.OrderHasPayment: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.FlowNotServed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.AlreadyCaptured: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PaymentReleased: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ReservationExpired: grpc.StatusCode.FAILED_PRECONDITION,

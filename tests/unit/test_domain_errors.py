@@ -26,6 +26,11 @@ EXAMPLES: list[tuple[errors.KessaiError, str, dict[str, str]]] = [
         {"payment_id": ID, "fields": "amount,flow"},
     ),
     (
+        errors.FlowNotServed(ID, "cash"),
+        "follows flow cash, which is not served here",
+        {"payment_id": ID, "flow": "cash"},
+    ),
+    (
         errors.AlreadyCaptured(ID, "PAID"),
         "was captured before and is PAID",
         {"payment_id": ID, "state": "PAID"},

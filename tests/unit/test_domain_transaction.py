@@ -558,7 +558,7 @@ def test_an_ordinary_capture_decides_on_all_of_every_step() -> None:
     ("draft", "rests"),
     [
         (opened(), False),
-        (standing(State.CREATED, card_charge=S.PENDING), True),
+        (standing(State.CREATED, card_charge=S.PENDING), False),
         (standing(State.RESERVED), False),
         (standing(State.SETTLING), False),
         (standing(State.PAID), True),
@@ -577,6 +577,7 @@ def test_the_customers_action_is_shown_until_it_is_decided() -> None:
     action = NextAction("redirect", "https://bank.example")
     pending = Result("card_charge", Operation.TRY, Pending("ref", action))
     draft = record(opened(), BOTH, [pending], NOW)
+    assert draft.transaction.rests, "its caller has to send the customer there"
     assert draft.transaction.step("card_charge").next_action == action
     again = record(draft, BOTH, [Result("card_charge", Operation.QUERY, Pending())], NOW)
     assert again.transaction.step("card_charge").next_action == action

@@ -221,6 +221,7 @@ BY_REASON: Mapping[str, type[KessaiError]] = {
     "IDEMPOTENCY_KEY_REUSED": KeyReused,
     "ORDER_HAS_PAYMENT": OrderHasPayment,
     "WRONG_STATE": WrongState,
+    "FLOW_NOT_SERVED": NotPossible,
     "ALREADY_CAPTURED": AlreadyCaptured,
     "PAYMENT_RELEASED": PaymentReleased,
     "RESERVATION_EXPIRED": ReservationExpired,

@@ -89,7 +89,14 @@ def _outbox() -> None:
     op.add_column(
         "outbox", sa.Column("late_phase", sa.Text(), nullable=False, server_default=EMPTY)
     )
-    op.alter_column("outbox", "late_phase", server_default=None)
+    for name in ("captured_minor", "refunded_minor"):
+        zero = sa.text("0")
+        op.add_column(
+            "outbox", sa.Column(name, sa.BigInteger(), nullable=False, server_default=zero)
+        )
+    op.execute("UPDATE outbox SET captured_minor = amount_minor WHERE state <> 'FAILED'")
+    for name in ("late_phase", "captured_minor", "refunded_minor"):
+        op.alter_column("outbox", name, server_default=None)
     op.drop_constraint("outbox_once_per_state", "outbox")
     op.create_index(
         "outbox_once_per_state",

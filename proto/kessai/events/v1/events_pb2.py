@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from kessai.payments.v1 import payments_pb2 as kessai_dot_payments_dot_v1_dot_payments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkessai/events/v1/events.proto\x12\x10kessai.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!kessai/payments/v1/payments.proto\"\xb9\x02\n\x0ePaymentSettled\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .kessai.payments.v1.PaymentState\x12\x0c\n\x04\x66low\x18\x04 \x01(\t\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x10\n\x08order_id\x18\x07 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x08 \x01(\t\x12,\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x1b.kessai.payments.v1.Failure\x12/\n\x0bsettle_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x02\n\rRefundSettled\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12.\n\x05state\x18\x04 \x01(\x0e\x32\x1f.kessai.payments.v1.RefundState\x12\x0c\n\x04\x66low\x18\x05 \x01(\t\x12)\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12\x13\n\x0bmerchant_id\x18\x07 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x08 \x01(\t\x12,\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x1b.kessai.payments.v1.Failure\x12/\n\x0bsettle_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x11LateSuccessUndone\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12-\n\tundo_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkessai/events/v1/events.proto\x12\x10kessai.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!kessai/payments/v1/payments.proto\"\xa1\x03\n\x0ePaymentSettled\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .kessai.payments.v1.PaymentState\x12\x0c\n\x04\x66low\x18\x04 \x01(\t\x12)\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x10\n\x08order_id\x18\x07 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x08 \x01(\t\x12,\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x1b.kessai.payments.v1.Failure\x12/\n\x0bsettle_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0f\x63\x61ptured_amount\x18\x0b \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12\x32\n\x0frefunded_amount\x18\x0c \x01(\x0b\x32\x19.kessai.payments.v1.Money\"\xb8\x02\n\rRefundSettled\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12.\n\x05state\x18\x04 \x01(\x0e\x32\x1f.kessai.payments.v1.RefundState\x12\x0c\n\x04\x66low\x18\x05 \x01(\t\x12)\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12\x13\n\x0bmerchant_id\x18\x07 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x08 \x01(\t\x12,\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x1b.kessai.payments.v1.Failure\x12/\n\x0bsettle_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x11LateSuccessUndone\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12)\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x19.kessai.payments.v1.Money\x12-\n\tundo_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kessai.events.v1.events_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PAYMENTSETTLED']._serialized_start=120
-  _globals['_PAYMENTSETTLED']._serialized_end=433
-  _globals['_REFUNDSETTLED']._serialized_start=436
-  _globals['_REFUNDSETTLED']._serialized_end=748
-  _globals['_LATESUCCESSUNDONE']._serialized_start=751
-  _globals['_LATESUCCESSUNDONE']._serialized_end=915
+  _globals['_PAYMENTSETTLED']._serialized_end=537
+  _globals['_REFUNDSETTLED']._serialized_start=540
+  _globals['_REFUNDSETTLED']._serialized_end=852
+  _globals['_LATESUCCESSUNDONE']._serialized_start=855
+  _globals['_LATESUCCESSUNDONE']._serialized_end=1019
 # @@protoc_insertion_point(module_scope)

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PaymentSettled(_message.Message):
-    __slots__ = ("payment_id", "caller", "state", "flow", "amount", "merchant_id", "order_id", "customer_id", "failure", "settle_time")
+    __slots__ = ("payment_id", "caller", "state", "flow", "amount", "merchant_id", "order_id", "customer_id", "failure", "settle_time", "captured_amount", "refunded_amount")
     PAYMENT_ID_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class PaymentSettled(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUNDED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     payment_id: str
     caller: str
     state: _payments_pb2.PaymentState
@@ -33,7 +35,9 @@ class PaymentSettled(_message.Message):
     customer_id: str
     failure: _payments_pb2.Failure
     settle_time: _timestamp_pb2.Timestamp
-    def __init__(self, payment_id: _Optional[str] = ..., caller: _Optional[str] = ..., state: _Optional[_Union[_payments_pb2.PaymentState, str]] = ..., flow: _Optional[str] = ..., amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ..., merchant_id: _Optional[str] = ..., order_id: _Optional[str] = ..., customer_id: _Optional[str] = ..., failure: _Optional[_Union[_payments_pb2.Failure, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    captured_amount: _payments_pb2.Money
+    refunded_amount: _payments_pb2.Money
+    def __init__(self, payment_id: _Optional[str] = ..., caller: _Optional[str] = ..., state: _Optional[_Union[_payments_pb2.PaymentState, str]] = ..., flow: _Optional[str] = ..., amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ..., merchant_id: _Optional[str] = ..., order_id: _Optional[str] = ..., customer_id: _Optional[str] = ..., failure: _Optional[_Union[_payments_pb2.Failure, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captured_amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ..., refunded_amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class RefundSettled(_message.Message):
     __slots__ = ("refund_id", "payment_id", "caller", "state", "flow", "amount", "merchant_id", "customer_id", "failure", "settle_time")
