@@ -1,4 +1,4 @@
-"""Many payments, random faults, crashes, two coordinators at once; then healing, and every check.
+"""Many payments, captures and refunds, random faults, crashes, two coordinators; then every check.
 
 Each seed switches some kinds of fault wholly off (a swarm), so that rare combinations are reached
 too. A failing seed is in the test's name; `pytest -k 'seed_17'` replays it.
@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import random  # noqa: TID251 - seeded by the test's name
+from contextlib import suppress
 
 import pytest
 
 from coordinator.domain.decide import Call
-from coordinator.domain.errors import KessaiError
+from coordinator.domain.errors import CallerError, KessaiError
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
+from coordinator.domain.money import Money
 from coordinator.domain.phase import Operation
+from coordinator.domain.split import InOrder, ProRata
 from coordinator.domain.transaction import Failure
+from coordinator.engine.capture import NewCapture
+from coordinator.engine.refund import NewRefund
+from coordinator.engine.shares import Part
 from fault_injection.invariants import check
 from fault_injection.model_participant import (
     Defer,
@@ -67,14 +73,18 @@ async def play(seed: int) -> None:
     await world.start()
     try:
         made = await submit(world, chance)
-        for _ in range(chance.randrange(4)):
+        for number in range(chance.randrange(6)):
             await world.clock.sleep(chance.uniform(0.0, 8.0))
-            await stir(world, chance, made)
+            await stir(world, chance, made, number)
         healed.append(True)
+        every = list(made)
         for transaction_id in made:
             await world.until_settled(transaction_id)
+            every += [refund.id for refund in await world.store.refunds_of(transaction_id)]
+        for transaction_id in every:
+            await world.until_settled(transaction_id)
         await world.clock.sleep(100.0)  # whatever was late has arrived by now
-        for transaction_id in made:
+        for transaction_id in every:
             check(await world.scene(transaction_id))
     finally:
         await world.close()
@@ -83,7 +93,8 @@ async def play(seed: int) -> None:
 async def submit(world: World, chance: random.Random) -> list[TransactionId]:
     made = []
     for number in range(PAYMENTS):
-        new = payment(chance.choice(list(FLOWS)), f"key-{number}")
+        manual = chance.random() < 0.4
+        new = payment(chance.choice(list(FLOWS)), f"key-{number}", manual=manual)
         accepted = await asyncio.gather(*(world.accept(new, 0.0) for _ in range(2)))
         assert len({item.transaction.id for item in accepted}) == 1, "S12: one key, one payment"
         made.append(accepted[0].transaction.id)
@@ -91,9 +102,9 @@ async def submit(world: World, chance: random.Random) -> list[TransactionId]:
     return made
 
 
-async def stir(world: World, chance: random.Random, made: list[TransactionId]) -> None:
-    """A crash, a second coordinator that takes everything up, or a caller who cancels."""
-    match chance.choice(["crash", "take over", "cancel"]):
+async def stir(world: World, chance: random.Random, made: list[TransactionId], number: int) -> None:
+    """A crash, a second coordinator that takes everything up, or what a caller may do."""
+    match chance.choice(["crash", "take over", "cancel", "capture", "capture", "refund", "refund"]):
         case "crash":
             await world.crash()
             await world.clock.sleep(chance.uniform(0.0, 2 * LEASE_S))
@@ -113,3 +124,26 @@ async def stir(world: World, chance: random.Random, made: list[TransactionId]) -
                 found = await world.store.get(transaction_id)
                 assert found is not None
                 assert found.state not in {State.CREATED, State.RESERVED}
+        case "capture":
+            for payment_id in chance.sample(made, len(made) // 2):
+                new = NewCapture("shop", f"capture-{number}", payment_id, some_part(chance))
+                with suppress(CallerError):
+                    await world.capture(new)
+        case "refund":
+            paid = chance.choice(made)
+            refunds = [
+                NewRefund("shop", f"refund-{number}-{each}", paid, some_part(chance))
+                for each in range(chance.randrange(1, 4))
+            ]
+            answers = await asyncio.gather(
+                *(world.refund(new) for new in refunds), return_exceptions=True
+            )
+            problems = [each for each in answers if isinstance(each, BaseException)]
+            assert all(isinstance(problem, CallerError) for problem in problems), problems
+
+
+def some_part(chance: random.Random) -> Part:
+    """All of it, or so much, divided in some way."""
+    amount = Money(chance.randrange(1, 1001), "JPY") if chance.random() < 0.7 else None
+    first = chance.choice(["points_reserve", "card_charge"])
+    return Part(amount, chance.choice([ProRata(), ProRata(), InOrder((first,))]))
