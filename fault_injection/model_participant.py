@@ -199,8 +199,8 @@ class ModelParticipant:
                 return self.refused_confirms[key]
             final = call.step.final
             assert final is not None, "a Confirm always moves money"
-            if final.minor > self.amounts[key]:
-                return Unknown("FAILED_PRECONDITION", "more than is held", suspicious=True)
+            if not 0 < final.minor <= self.amounts[key]:
+                return Unknown("INVALID_ARGUMENT", "nothing, or more than is held", suspicious=True)
             self.confirmed[key] = final.minor
             self.records[key] = Held.CONFIRMED
             self.effects[*key, Operation.CONFIRM] += 1

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
-from coordinator.domain import decide
-from coordinator.domain.machine import Event
+from coordinator.domain import decide, opening
+from coordinator.domain.machine import Event, State
 from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Draft, Failure, StepStatus, Transaction
-from coordinator.engine import recover
+from coordinator.domain.transaction import (
+    Draft,
+    Failure,
+    RefundOf,
+    Step,
+    StepStatus,
+    Transaction,
+)
+from coordinator.engine import drive, recover, refund, returned
 from fault_injection.invariants import Scene, Violation, check
 from fault_injection.model_participant import (
     Held,
@@ -27,6 +35,7 @@ from fault_injection.model_participant import (
 from fault_injection.virtual_time import run
 from fault_injection.world import LEASE_S, World, payment
 from tests.simulation.test_business_paths import at, play
+from tests.simulation.test_operations import walk
 
 
 def capture_timeout_taken_for_a_refusal(patch: pytest.MonkeyPatch) -> Script:
@@ -50,7 +59,7 @@ def confirms_in_parallel_with_the_pivot(patch: pytest.MonkeyPatch) -> Script:
         left = [s for s in tx.steps if s.amount and s.status is not StepStatus.CONFIRMED]
         if not left:
             return decide.Advance((Event.SETTLE,))
-        return decide._ask(left, flow, Operation.CONFIRM, now)  # type: ignore[arg-type]
+        return decide._ask(tx, left, flow, now)  # type: ignore[arg-type]
 
     capturing = decide._capturing
     patch.setattr(decide, "_capturing", hasty)
@@ -68,7 +77,7 @@ def a_participant_without_tombstones(patch: pytest.MonkeyPatch) -> Script:
 
 
 def a_participant_without_a_fence(patch: pytest.MonkeyPatch) -> Script:
-    def careless(self: ModelParticipant, key: Key, _fault: object) -> Outcome:
+    def careless(self: ModelParticipant, key: Key, _call: object, _fault: object) -> Outcome:
         self.records[key] = Held.CONFIRMED
         self.effects[*key, Operation.CONFIRM] += 1
         return Applied()
@@ -136,3 +145,55 @@ async def play_with_a_try_in_flight_at_the_crash() -> Scene:
         return await world.scene(accepted.transaction.id)
     finally:
         await world.close()
+
+
+def a_refund_that_does_not_tell_its_payment(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_args: object) -> None:
+        return None
+
+    patch.setattr(drive, "note_returned", nothing)
+
+
+def a_refund_that_does_not_count_the_others(patch: pytest.MonkeyPatch) -> None:
+    """And participants that do not check it once more."""
+    count = refund.refundable
+    patch.setattr(refund, "refundable", lambda payment, _refunds: count(payment, []))
+    patch.setattr(ModelParticipant, "_is_too_much", lambda _self, _key: False)
+
+
+def two_refunds_with_one_ordinal(patch: pytest.MonkeyPatch) -> None:
+    """They are counted, but nothing keeps two of them from counting the same ones."""
+    of = RefundOf
+    numbers = itertools.count(1)
+    patch.setattr(opening, "RefundOf", lambda payment_id, _ordinal: of(payment_id, next(numbers)))
+    patch.setattr(ModelParticipant, "_is_too_much", lambda _self, _key: False)
+
+
+def a_payment_told_before_the_refund_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """Two that end at one instant then see neither each other nor themselves."""
+    patch.setattr(returned, "given_back", lambda refund_: refund_.state is State.PAID)
+
+
+PLANTED_IN_REFUNDS = (
+    a_refund_that_does_not_tell_its_payment,
+    a_refund_that_does_not_count_the_others,
+    two_refunds_with_one_ordinal,
+    a_payment_told_before_the_refund_is_durable,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTED_IN_REFUNDS, ids=lambda plant: plant.__name__)
+def test_a_bug_planted_in_refunds_is_caught(
+    monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Violation, match="S13|L1"):
+        run(walk(World(), "refund at once", "points_and_card"))
+
+
+def test_a_partial_capture_that_keeps_what_it_drops_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Step, "dropped", property(lambda _step: False))
+    with pytest.raises(Violation):
+        run(walk(World(), "capture from the last tender", "points_and_card"))

@@ -146,4 +146,4 @@ def some_part(chance: random.Random) -> Part:
     """All of it, or so much, divided in some way."""
     amount = Money(chance.randrange(1, 1001), "JPY") if chance.random() < 0.7 else None
     first = chance.choice(["points_reserve", "card_charge"])
-    return Part(amount, chance.choice([ProRata(), ProRata(), InOrder((first,))]))
+    return Part(amount, ProRata() if chance.random() < 0.6 else InOrder((first,)))
