@@ -291,6 +291,9 @@ def _differs(given: pb.Money, money: Money | None) -> str:
 def _next_action(call: Call, answer: pb.Answer) -> NextAction | None:
     """What the customer has to do: only a web address, which is what callers hand on."""
     action = answer.next_action
+    secret = call.step.source if call.step.secret else ""
+    if secret and secret.lower() in f"{action.url} {action.kind}".lower():
+        return None
     if len(action.url) > MAX_URL or not _WEB_ADDRESS.fullmatch(action.url):
         return None
     return NextAction(_clip(call, action.kind, MAX_CODE), action.url)

@@ -85,6 +85,7 @@ class Bench:
             "KESSAI_PARTICIPANTS": json.dumps(
                 dict.fromkeys(("points", "card", "merchant"), "127.0.0.1:1")
             ),
+            "KESSAI_FLOWS": '["points_and_card"]',
             "KESSAI_CALLERS": json.dumps({"bench": hashlib.sha256(KEY.encode()).hexdigest()}),
             "KESSAI_SEAL_KEYS": json.dumps([base64.b64encode(b"k" * 32).decode()]),
             "KESSAI_MAX_IN_FLIGHT": "10000",

@@ -174,7 +174,8 @@ def checked_flows(settings: Settings) -> Mapping[str, Flow]:
     missing = sorted(needed - settings.participants.keys())
     if missing:
         raise ConfigurationError(
-            f"KESSAI_PARTICIPANTS: no address for {', '.join(missing)}, which the flows need"
+            f"KESSAI_PARTICIPANTS: no address for {', '.join(missing)}, which the flows need; "
+            "KESSAI_FLOWS chooses the flows to serve"
         )
     return flows
 

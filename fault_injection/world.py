@@ -22,7 +22,7 @@ from adapters.sqlite.store import SqliteStore
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
 from coordinator.domain.transaction import Change, OutboxEvent, Tender, Transaction, flow_of
-from coordinator.engine.accept import Accept, NewPayment, OrderConflict
+from coordinator.engine.accept import Accept, Item, NewPayment, OrderConflict
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
@@ -120,7 +120,7 @@ class CountingStore(SqliteStore):
 
 
 class World:
-    """One database, three participants, one broker, and at any time at most one coordinator."""
+    """One database, model participants, one broker, and at any time at most one coordinator."""
 
     def __init__(self, script: Script | None = None, seed: int = 0) -> None:
         self.clock = VirtualClock()
@@ -302,6 +302,7 @@ def payment(
             Tender(phase.name, f"source-of-{phase.name}", Money(part, "JPY"))
             for phase, part in zip(takers, parts, strict=True)
         ),
+        items=tuple(Item(phase.name, f"item-of-{phase.name}") for phase in FLOWS[flow].keepers),
         merchant_id="shop-1",
         order_id=order_id,
         order_conflict=on_conflict,

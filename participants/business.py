@@ -94,6 +94,9 @@ class Refused:
     reason: str
 
 
+NO_REFUNDS = "NO_REFUNDS"
+"""Refuses a refund, of whatever step: the service has no money to give back, and does so always."""
+
 TryOutcome: TypeAlias = Held | Pending | Refused
 
 

@@ -18,7 +18,7 @@ from participants.conformance_amounts import AMOUNT_RULES
 from participants.conformance_probe import CheckOptions, Garbled, Probe
 from participants.conformance_reading import READING_RULES
 from participants.conformance_rules import FENCE_RULES
-from participants.conformance_steps import Broken, NotCheckable, Rule
+from participants.conformance_steps import Broken, NotApplicable, NotCheckable, Rule
 
 __all__ = ["RULES", "CheckOptions", "Report", "Result", "Verdict", "check"]
 
@@ -31,6 +31,8 @@ class Verdict(StrEnum):
     KEPT = "kept"
     BROKEN = "broken"
     NOT_CHECKABLE = "not checkable"
+    NOT_APPLICABLE = "not applicable"
+    """It is about something that the service says it does not do, such as giving money back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def _check_one(rule: Rule, probe: Probe) -> Result:
         verdict, seen = Verdict.BROKEN, str(broken)
     except NotCheckable as unknown:
         verdict, seen = Verdict.NOT_CHECKABLE, str(unknown)
+    except NotApplicable as absent:
+        verdict, seen = Verdict.NOT_APPLICABLE, str(absent)
     except Garbled as garbled:
         verdict, seen = Verdict.BROKEN, str(garbled)
     except Exception as error:  # noqa: BLE001  whatever an answer did to us, the others are checked

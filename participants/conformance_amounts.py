@@ -3,6 +3,9 @@
 The kit makes its own payments and refunds them. A payment here is a Try of twice the amount, of
 which the amount is confirmed: so a service that goes by what was held, and not by what was
 confirmed, is seen.
+
+A service that has no money to give back, such as a stock, says so by refusing every refund with
+NO_REFUNDS. The rules about refunds then do not apply; that it always says so is looked at.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import grpc
 from kessai.participant.v1 import participant_pb2 as pb
 
 from participants import world
+from participants.business import NO_REFUNDS
 from participants.conformance_probe import Probe, Reply
 from participants.conformance_steps import (
     Broken,
+    NotApplicable,
     NotCheckable,
     Rule,
     expect,
@@ -54,6 +59,27 @@ def _paid(probe: Probe) -> str:
     if reply.answer.status != pb.STATUS_CONFIRMED:
         raise NotCheckable(f"half of a held Try could not be confirmed: {reply.text}")
     return transaction_id
+
+
+def _refuses_refunds(probe: Probe) -> bool:
+    """Whether the service has no refunds at all. Raises Broken where it says so of some only."""
+    whole, original = probe.options.amount_minor, _paid(probe)
+    transaction_id = world.new_transaction_id()
+    first = probe.refund(transaction_id, original, whole)
+    if first.answer.status != pb.STATUS_REFUSED or first.answer.refusal.code != NO_REFUNDS:
+        return False
+    expect_same(first, [probe.refund(transaction_id, original, whole)], "a repeated refund")
+    for original_id, amount_minor in ((original, 1), (_paid(probe), whole)):
+        other = probe.refund(world.new_transaction_id(), original_id, amount_minor)
+        if other.answer.refusal.code != NO_REFUNDS:
+            raise Broken(f"one refund was answered {first.text}, another one {other.text}")
+    return True
+
+
+def _applies(probe: Probe) -> None:
+    """Raises NotApplicable where the service refuses every refund, for it has none to give."""
+    if _refuses_refunds(probe):
+        raise NotApplicable(f"refuses refunds: {NO_REFUNDS}")
 
 
 def _expect_confirmed(reply: Reply, told: pb.Money, final: pb.Money, when: str) -> None:
@@ -103,8 +129,12 @@ def _confirms_more(probe: Probe) -> str:
 
 @rule("11d", "A Confirm of less gives the rest back, and takes no more than it says.")
 def _gives_the_rest_back(probe: Probe) -> str:
-    account = scarce(probe)
+    no_refunds, account = _refuses_refunds(probe), scarce(probe)
     transaction_id = _held_twice(probe, account)
+    if no_refunds and free(probe, account) == _ONE_LEFT:
+        # It holds something else than the amount, so there is no half of it; nothing is confirmed,
+        # for nothing could give the account back what it had.
+        raise NotApplicable(f"holds a unit, whatever the amount, and refuses refunds: {NO_REFUNDS}")
     reply = probe.confirm(transaction_id)
     expect(reply, pb.STATUS_CONFIRMED, "a Confirm of half of what was held")
     seen = free(probe, account)
@@ -135,6 +165,7 @@ def _expect_exceeds(reply: Reply, when: str) -> None:
 
 @rule("12a", "A refund of a confirmed step, without an account, is held and confirmed.")
 def _refunds(probe: Probe) -> str:
+    _applies(probe)
     original = _paid(probe)
     transaction_id = world.new_transaction_id()
     tried = probe.refund(transaction_id, original, probe.options.amount_minor)
@@ -150,6 +181,7 @@ def _refunds(probe: Probe) -> str:
 
 @rule("12b", "Refunds of one step, held or confirmed, together stay within what was confirmed.")
 def _refunds_within(probe: Probe) -> str:
+    _applies(probe)
     original, whole = _paid(probe), probe.options.amount_minor
     more = probe.refund(world.new_transaction_id(), original, whole + 1)
     _expect_exceeds(more, "a refund of more than was confirmed")
@@ -167,6 +199,7 @@ def _refunds_within(probe: Probe) -> str:
 
 @rule("12c", "Refunds of one step at once stay within what was confirmed.")
 def _refunds_at_once(probe: Probe) -> str:
+    _applies(probe)
     original, whole = _paid(probe), probe.options.amount_minor
     asked = [
         ("Try", probe.refund_request(world.new_transaction_id(), original, whole))
@@ -203,6 +236,7 @@ def _refund_of_nothing(probe: Probe) -> str:
 
 @rule("12e", "A repeated refund gets the first answer; one of another step, ALREADY_EXISTS.")
 def _repeated_refund(probe: Probe) -> str:
+    _applies(probe)
     original, other = _paid(probe), _paid(probe)
     transaction_id, whole = world.new_transaction_id(), probe.options.amount_minor
     first = probe.refund(transaction_id, original, whole)
@@ -218,6 +252,7 @@ def _repeated_refund(probe: Probe) -> str:
 
 @rule("12f", "A refund that comes after its Cancel is answered CANCELLED and takes nothing.")
 def _late_refund(probe: Probe) -> str:
+    _applies(probe)
     original, whole = _paid(probe), probe.options.amount_minor
     transaction_id = world.new_transaction_id()
     expect(probe.cancel(transaction_id), pb.STATUS_CANCELLED, "a Cancel without a Try")
@@ -230,6 +265,7 @@ def _late_refund(probe: Probe) -> str:
 
 @rule("12g", "A refund of which less is confirmed leaves the rest to be refunded.")
 def _refunds_less(probe: Probe) -> str:
+    _applies(probe)
     transaction_id, whole = _held_twice(probe), 2 * probe.options.amount_minor
     confirmed = probe.confirm(transaction_id, amount=_twice(probe))
     expect(confirmed, pb.STATUS_CONFIRMED, "the Confirm of all that was held")
@@ -247,6 +283,7 @@ def _refunds_less(probe: Probe) -> str:
 
 @rule("12h", "A confirmed refund gives the account its money back, once.")
 def _money_comes_back(probe: Probe) -> str:
+    _applies(probe)
     account = scarce(probe)
     original = _held_twice(probe, account)
     paid = probe.confirm(original, amount=_twice(probe))

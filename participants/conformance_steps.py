@@ -24,6 +24,10 @@ class NotCheckable(Exception):
     """The rule cannot be checked here; the message says why."""
 
 
+class NotApplicable(Exception):
+    """The rule is about something that the service does not do; the message says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. The number of its ID is the rule's in participant.proto."""

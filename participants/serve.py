@@ -1,4 +1,4 @@
-"""Runs one reference service: `points`, `card` or `merchant`.
+"""Runs one reference service: `points`, `card`, `merchant` or `stock`.
 
 Each is a process of its own with a database of its own, and creates its tables at start-up: enough
 for a reference service that is started afresh; a service that lives longer migrates its schema.
@@ -32,8 +32,9 @@ from participants.points import Points
 from participants.server import run_in_thread, run_until_signal, serve_until
 from participants.service import ParticipantService
 from participants.slow_tokens import CardService
+from participants.stock import STOCK_METADATA, Stock
 
-NAMES = ("points", "card", "merchant")
+NAMES = ("points", "card", "merchant", "stock")
 
 _log = structlog.get_logger("kessai.participant")
 
@@ -71,7 +72,7 @@ class ServeOptions:
 
 
 def parse_seeds(texts: Iterable[str]) -> dict[str, int]:
-    """`alice=10000` or `shop` (an opening balance of 0) as name to minor units.
+    """`alice=10000` or `shop` (an opening balance of 0) as name to minor units, or to units.
 
     Raises ValueError for anything else.
     """
@@ -98,7 +99,7 @@ def serve(
     name          one of `NAMES`
     listen        `HOST:PORT`; port 0 takes a free one
     database_url  a database of this service's own
-    seeds         opening balances: name to minor units; each account is opened once
+    seeds         opening balances: name to minor units (or an article's units); each is opened once
     on_ready      is told `HOST:PORT` with the real port once requests are answered
 
     Logging is the caller's to configure (`configure_logging` does it for a process of our own).
@@ -180,15 +181,18 @@ class _Service:
     ) -> AsyncIterator[ParticipantService]:
         """The service over its tables and accounts, with what runs beside it."""
         card = Card(customer_action_s=self.options.customer_action_s)
-        business: Points | Card | Merchant
+        business: Points | Card | Merchant | Stock
+        books = LEDGER_METADATA
         match self.name:
             case "points":
                 business = Points()
             case "merchant":
                 business = Merchant()
+            case "stock":
+                business, books = Stock(), STOCK_METADATA
             case _:
                 business = card
-        create_tables(engine, FENCE_METADATA, LEDGER_METADATA)
+        create_tables(engine, FENCE_METADATA, books)
         in_transaction(engine, lambda connection: business.prepare(connection, self.seeds))
         fence = Fence(engine, business)
         if business is not card:

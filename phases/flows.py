@@ -27,6 +27,11 @@ FLOW_ROWS: tuple[FlowRow, ...] = (
         try_stages=(("merchant_credit",), ("card_charge",)),
         announce="notify",
     ),
+    FlowRow(
+        "stock_points_and_card",
+        try_stages=(("stock_reserve", "points_reserve", "merchant_credit"), ("card_charge",)),
+        announce="notify",
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from phases.card_charge import CARD_CHARGE
 from phases.merchant_credit import MERCHANT_CREDIT
 from phases.notify import NOTIFY
 from phases.points_reserve import POINTS_RESERVE
+from phases.stock_reserve import STOCK_RESERVE
 
 PHASES: Mapping[str, Phase] = {
     phase.name: phase
@@ -16,6 +17,7 @@ PHASES: Mapping[str, Phase] = {
         POINTS_RESERVE,
         CARD_CHARGE,
         MERCHANT_CREDIT,
+        STOCK_RESERVE,
         NOTIFY,
     )
 }

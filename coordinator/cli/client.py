@@ -63,6 +63,11 @@ class Client:
         answer = self._call(self._stub.GetPayment, pb.GetPaymentRequest(payment_id=payment_id))
         return _payment(answer)
 
+    def capture(self, request: pb.CapturePaymentRequest) -> pb.CapturePaymentResponse:
+        """Takes a reserved payment, or finds that the key did before."""
+        answer: pb.CapturePaymentResponse = self._call(self._stub.CapturePayment, request)
+        return answer
+
     def cancel(self, payment_id: str, reason: str) -> pb.Payment:
         """Cancels a payment that is not decided yet."""
         request = pb.CancelPaymentRequest(payment_id=payment_id, reason=reason)
@@ -81,7 +86,7 @@ class Client:
         return payments
 
     def journal(self, payment_id: str) -> list[pb.JournalEntry]:
-        """A payment's whole journal, oldest first."""
+        """A payment's or a refund's whole journal, oldest first."""
         request = pb.ListJournalRequest(payment_id=payment_id, page_size=PAGE_SIZE)
         entries: list[pb.JournalEntry] = []
         while True:
@@ -94,12 +99,39 @@ class Client:
     def watch(self, payment_id: str) -> Iterator[pb.Payment]:
         """The payment as it stands, then after every change, until it is settled."""
         request = pb.WatchPaymentRequest(payment_id=payment_id)
+        for answer in self._follow(self._stub.WatchPayment, request):
+            yield _payment(answer)
+
+    def refund(self, request: pb.CreateRefundRequest) -> pb.CreateRefundResponse:
+        """Opens a refund, or finds the one the key made before."""
+        answer: pb.CreateRefundResponse = self._call(self._stub.CreateRefund, request)
+        return answer
+
+    def get_refund(self, refund_id: str) -> pb.Refund:
+        """One refund."""
+        answer = self._call(self._stub.GetRefund, pb.GetRefundRequest(refund_id=refund_id))
+        return _refund(answer)
+
+    def refunds(self, payment_id: str) -> list[pb.Refund]:
+        """All refunds of a payment, oldest first, over as many pages as it takes."""
+        request = pb.ListRefundsRequest(payment_id=payment_id, page_size=PAGE_SIZE)
+        refunds: list[pb.Refund] = []
+        while True:
+            page = self._call(self._stub.ListRefunds, request)
+            refunds.extend(page.refunds)
+            if not page.next_page_token:
+                return refunds
+            request.page_token = page.next_page_token
+
+    def watch_refund(self, refund_id: str) -> Iterator[pb.Refund]:
+        """The refund as it stands, then after every change, until it is settled."""
+        request = pb.WatchRefundRequest(refund_id=refund_id)
+        for answer in self._follow(self._stub.WatchRefund, request):
+            yield _refund(answer)
+
+    def _follow(self, method: Any, request: Any) -> Iterator[Any]:
         with self._translated():
-            stream = self._stub.WatchPayment(
-                request, timeout=self._timeout_s, metadata=self._metadata
-            )
-            for answer in stream:
-                yield _payment(answer)
+            yield from method(request, timeout=self._timeout_s, metadata=self._metadata)
 
     def _call(self, method: Any, request: Any) -> Any:
         with self._translated():
@@ -116,6 +148,11 @@ class Client:
 def _payment(answer: Any) -> pb.Payment:
     payment: pb.Payment = answer.payment
     return payment
+
+
+def _refund(answer: Any) -> pb.Refund:
+    refund: pb.Refund = answer.refund
+    return refund
 
 
 def failure_of(error: grpc.RpcError, address: str) -> Failure:
@@ -158,7 +195,7 @@ def _no_answer(code: grpc.StatusCode, details: str, address: str) -> Failure:
             ExitCode.UNREACHABLE,
             code.name,
             f"ask with `{this_command()} payments get` or `list`, "
-            "or repeat `create` with the same --key",
+            "or repeat the call with the same --key",
         )
     return Failure(
         f"cannot reach {address}: {details.rpartition(': ')[2]}",

@@ -38,7 +38,12 @@ KNOWN = (
 """What is looked for when no account is named: what the participants of `kessai up` know. The kit
 proves each of them before it relies on it, so one that does not fit leaves a rule unchecked."""
 PHASE = "conformance"
-COLOURS = {"kept": "green", "broken": "bold red", "not checkable": "yellow"}
+COLOURS = {
+    "kept": "green",
+    "broken": "bold red",
+    "not checkable": "yellow",
+    "not applicable": "dim",
+}
 
 
 @command(
@@ -113,7 +118,9 @@ def check(
     if report.broken:
         rules = ", ".join(result.rule for result in report.broken)
         raise Failure(f"{target} breaks {len(report.broken)} of the rules: {rules}")
-    say(f"{target} keeps every rule that could be checked")
+    absent = sum(result.verdict.value == "not applicable" for result in report.results)
+    also = f"; {absent} do not apply to it" if absent else ""
+    say(f"{target} keeps every rule that could be checked{also}")
 
 
 def _record(result: Result) -> dict[str, str]:

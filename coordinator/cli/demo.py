@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from coordinator.cli.client import Client
+    from coordinator.cli.events import Announced
     from coordinator.cli.ledgers import Books, Ledgers
     from coordinator.cli.stack import Stack
-    from coordinator.cli.story import Chapter, World
+    from coordinator.cli.telling import Chapter, World
 
 CALL_TIMEOUT_S = 20.0
 EVENTS_LIMIT_S = 20.0
@@ -42,9 +43,9 @@ EVENTS_LIMIT_S = 20.0
 def demo() -> None:
     """Tells the story of a few payments, with real processes in a temporary folder.
 
-    Starts PostgreSQL, NATS, three participants and the coordinator, lets payments succeed, fail and
-    lose their answers, and checks every ending in the participants' own ledgers. Takes less than a
-    minute and leaves nothing behind.
+    Starts PostgreSQL, NATS, four participants and the coordinator, lets payments succeed, fail and
+    lose their answers, reserves, captures, cancels and refunds, and checks every ending in the
+    participants' own ledgers. Takes less than a minute and leaves nothing behind.
     """
     from coordinator.cli import folders, story  # noqa: PLC0415 - slow
 
@@ -71,31 +72,42 @@ def play(
     from adapters.system import SystemClock  # noqa: PLC0415 - slow
     from coordinator.cli.client import Client  # noqa: PLC0415 - slow
     from coordinator.cli.ledgers import Ledgers  # noqa: PLC0415 - slow
-    from coordinator.cli.story import LATE_TRY_S, World  # noqa: PLC0415 - slow
-    from coordinator.cli.up import OPTIONS  # noqa: PLC0415 - slow
+    from coordinator.cli.telling import World  # noqa: PLC0415 - slow
 
     with needing_embedded():
-        from coordinator.cli.stack import PARTICIPANTS, Plan, Stack  # noqa: PLC0415 - slow
+        from coordinator.cli.stack import LEDGERS, Plan, Stack  # noqa: PLC0415 - slow
 
     clock = SystemClock()
     start = clock.now()
-    options = {**OPTIONS, "card": (f"--late-try-s={LATE_TRY_S}",)}
-    stack = Stack(Plan(folder, options=options), interruption)
-    say("Starting PostgreSQL, NATS, three participants and the coordinator …")
+    stack = Stack(Plan(folder, options=_options()), interruption)
+    say("Starting PostgreSQL, NATS, four participants and the coordinator …")
     try:
         stack.start()
         _line(f"Ready after {_since(start, clock.now())}.")
-        urls = {name: stack.database_urls[name] for name in PARTICIPANTS}
+        urls = {name: stack.database_urls[name] for name in LEDGERS}
         with (
             Ledgers(urls) as ledgers,
             Client(stack.address, stack.keys.api_key, CALL_TIMEOUT_S) as client,
         ):
             problems = _tell(World(client, ledgers, clock), chapters)
-            problems += _settle_up(stack, _payments(client), ledgers)
+            problems += _settle_up(stack, client, ledgers)
     finally:
         stack.stop()
     _line(f"\nTotal time {_since(start, clock.now())}.")
     return problems
+
+
+def _options() -> dict[str, Sequence[str]]:
+    """The participants' options: those of `kessai up`, and what the story needs besides."""
+    from coordinator.cli.chapters_paying import LATE_TRY_S  # noqa: PLC0415 - slow
+    from coordinator.cli.chapters_refunding import POOR_SHOP  # noqa: PLC0415 - slow
+    from coordinator.cli.up import OPTIONS  # noqa: PLC0415 - slow
+
+    return {
+        **OPTIONS,
+        "card": (*OPTIONS["card"], f"--late-try-s={LATE_TRY_S}"),
+        "merchant": (*OPTIONS["merchant"], f"--seed={POOR_SHOP}"),
+    }
 
 
 def _payments(client: Client) -> list[pb.Payment]:
@@ -107,7 +119,7 @@ def _payments(client: Client) -> list[pb.Payment]:
 
 def _tell(world: World, chapters: Sequence[Chapter]) -> list[str]:
     """Tells every chapter, also after one that did not end as told."""
-    from coordinator.cli.story import NotAsTold  # noqa: PLC0415 - slow
+    from coordinator.cli.telling import NotAsTold  # noqa: PLC0415 - slow
 
     problems = []
     for number, chapter in enumerate(chapters, start=1):
@@ -120,26 +132,31 @@ def _tell(world: World, chapters: Sequence[Chapter]) -> list[str]:
     return problems
 
 
-def _settle_up(stack: Stack, payments: Sequence[pb.Payment], ledgers: Ledgers) -> list[str]:
-    """The end: the events, the payments, the ledgers, and whether money in = money out."""
+def _settle_up(stack: Stack, client: Client, ledgers: Ledgers) -> list[str]:
+    """The end: payments, refunds, ledgers, events, and whether money in = money out."""
     from coordinator.cli.events import collect  # noqa: PLC0415 - slow
     from coordinator.cli.ledgers import imbalances  # noqa: PLC0415 - slow
-    from coordinator.cli.show import payments_view, state_name  # noqa: PLC0415 - slow
+    from coordinator.cli.show import payments_view, refunds_view  # noqa: PLC0415 - slow
 
+    payments = _payments(client)
+    refunds = [made for payment in payments for made in client.refunds(payment.payment_id)]
     books = ledgers.books()
     _line("\nPayments", style="bold")
     data().print(payments_view(payments, data().width))
-    _line("Ledgers, in minor units", style="bold")
+    if refunds:
+        _line("\nRefunds", style="bold")
+        data().print(refunds_view(refunds, data().width))
+    _line("\nLedgers, in minor units", style="bold")
     data().print(_books_table(books))
-    paid_minor = sum(item.amount.minor_units for item in payments if state_name(item) == "PAID")
-    problems = imbalances(books, paid_minor)
-    settled = {item.payment_id: state_name(item) for item in payments}
-    events = collect(stack.nats.url, len(settled), EVENTS_LIMIT_S)
-    announced = {item.payment_id: item.state for item in events.values()}
-    if announced != settled or len(events) != len(settled):
-        problems.append(f"{len(events)} events arrived for {len(settled)} settled payments")
+    captured_minor = sum(item.captured_amount.minor_units for item in payments)
+    refunded_minor = sum(item.refunded_amount.minor_units for item in payments)
+    problems = imbalances(books, captured_minor, refunded_minor)
+    expected = _announced(payments, refunds)
+    events = collect(stack.nats.url, len(expected), EVENTS_LIMIT_S)
+    if set(events.values()) != expected or len(events) != len(expected):
+        problems.append(f"{len(events)} events arrived for {len(expected)} settled states")
     else:
-        _line(f"Events at NATS: {len(events)}, one for every settled payment.")
+        _line(f"Events at NATS: {len(events)}, one for every settled state.")
     if problems:
         _line("The ledgers or the events are not as they should be.", style="bold red")
     else:
@@ -147,21 +164,32 @@ def _settle_up(stack: Stack, payments: Sequence[pb.Payment], ledgers: Ledgers) -
     return problems
 
 
+def _announced(payments: Sequence[pb.Payment], refunds: Sequence[pb.Refund]) -> set[Announced]:
+    """What must have been announced: a payment that is REFUNDED was PAID before."""
+    from coordinator.cli.events import Announced  # noqa: PLC0415 - slow
+    from coordinator.cli.show import refund_state, state_name  # noqa: PLC0415 - slow
+
+    found = {Announced(each.payment_id, state_name(each)) for each in payments}
+    found |= {Announced(each.payment_id, "PAID") for each in payments if _is_refunded(each)}
+    return found | {Announced(each.refund_id, refund_state(each)) for each in refunds}
+
+
+def _is_refunded(payment: pb.Payment) -> bool:
+    from coordinator.cli.show import state_name  # noqa: PLC0415 - slow
+
+    return state_name(payment) == "REFUNDED"
+
+
 def _books_table(books: Books) -> Table:
-    made = table(
-        "ledger",
-        "confirmed",
-        "amount",
-        "open holds",
-        "sum of postings",
-        right=("confirmed", "amount", "open holds", "sum of postings"),
-    )
+    numbers = ("confirmed", "amount", "given back", "open holds", "sum of postings")
+    made = table("ledger", *numbers, right=numbers)
     what = {"points": "points burned", "card": "card captured", "merchant": "merchant credited"}
     for name, totals in books.totals.items():
         made.add_row(
             what.get(name, name),
             f"{totals.confirmed:,}",
             f"{totals.confirmed_minor:,}",
+            f"{totals.refunded_minor:,}",
             f"{totals.open_holds:,}",
             f"{totals.postings_minor:,}",
         )
@@ -169,12 +197,17 @@ def _books_table(books: Books) -> Table:
 
 
 def _balance(books: Books) -> str:
-    totals = books.totals
-    burned, captured = totals["points"].confirmed_minor, totals["card"].confirmed_minor
-    credited = totals["merchant"].confirmed_minor
+    points, card, merchant = (books.totals[name] for name in ("points", "card", "merchant"))
+    told = (
+        f"Money in = money out: {points.confirmed_minor:,} points "
+        f"+ {card.confirmed_minor:,} JPY by card = {merchant.confirmed_minor:,} JPY credited."
+    )
+    if not merchant.refunded_minor:
+        return told
     return (
-        f"Money in = money out: {burned:,} points + {captured:,} JPY by card "
-        f"= {credited:,} JPY credited."
+        f"{told}\nGiven back: {points.refunded_minor:,} points + {card.refunded_minor:,} JPY by "
+        f"card = {merchant.refunded_minor:,} JPY from merchants. What is left: "
+        f"{points.net_minor:,} + {card.net_minor:,} = {merchant.net_minor:,}."
     )
 
 

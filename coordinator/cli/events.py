@@ -1,4 +1,4 @@
-"""What arrived at NATS: the events of settled payments, deduplicated as a consumer would do it."""
+"""What arrived at NATS: events of payments and refunds, deduplicated as a consumer would do it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SUBJECT = "kessai.payment.>"
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The payment and its state, as an event said."""
+    """The payment or refund and its state, as an event said."""
 
-    payment_id: str
+    subject: str
     state: str
 
 
@@ -41,7 +41,7 @@ async def _collect(url: str, expected: int, limit_s: float) -> dict[str, Announc
             while len(found) < expected:
                 message = await subscription.next_msg(timeout=limit_s)
                 event = json.loads(message.data)
-                state = event["data"]["state"].removeprefix("PAYMENT_STATE_")
+                state = event["data"]["state"].partition("_STATE_")[2]
                 found[event["id"]] = Announced(event["subject"], state)
     except (TimeoutError, NatsTimeout, NotFoundError):
         pass  # what came is what there is

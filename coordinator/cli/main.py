@@ -6,7 +6,17 @@ import os
 import sys
 from importlib.metadata import version as installed
 
-from coordinator.cli import conformance, demo, keys, participant, payments, server, up
+from coordinator.cli import (
+    conformance,
+    demo,
+    keys,
+    participant,
+    payments,
+    reading,
+    refunds,
+    server,
+    up,
+)
 from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode
 from coordinator.cli.helps import command
@@ -14,10 +24,11 @@ from coordinator.cli.output import Format, OutputOption, emit
 
 __all__ = ["app", "main"]
 
-COMMANDS = (up, demo, server, keys, conformance)
+COMMANDS = (up, demo, server, keys, conformance, reading)
 """Modules that add their commands when they are imported."""
 
 app.add_typer(payments.app)
+app.add_typer(refunds.app)
 app.add_typer(participant.app)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -33,16 +35,62 @@ TimeoutOption = Annotated[
 PaymentArgument = Annotated[
     str, typer.Argument(metavar="PAYMENT_ID", help="The payment's ID.", show_default=False)
 ]
+RefundArgument = Annotated[
+    str, typer.Argument(metavar="REFUND_ID", help="The refund's ID.", show_default=False)
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        help="Idempotency key: the same key and body give the same answer. "
+        "Without one, a fresh one is made and shown.",
+        show_default=False,
+    ),
+]
+PartOption = Annotated[
+    int | None,
+    typer.Option(
+        "--amount",
+        metavar="MINOR",
+        help="How much, in minor units of the payment's currency. Default: all that there is.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        metavar="RULE",
+        help="How it is divided over the tenders: `pro-rata`; `order:A,B`, as much as possible of "
+        "the first, then of the next; or `exact:A=100,B=50`, in minor units. A and B are methods.",
+    ),
+]
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def parse_pairs(option: str, values: list[str] | None) -> dict[str, str] | None:
+def parse_pairs(
+    option: str, values: list[str] | None, form: str = "NAME=VALUE"
+) -> dict[str, str] | None:
     """NAME=VALUE options as a mapping; None if none was given. Raises typer.BadParameter."""
     if not values:
         return None
     pairs = dict(value.partition("=")[::2] for value in values)
     if not all(name and value for name, value in pairs.items()) or len(pairs) < len(values):
-        raise typer.BadParameter("must be NAME=VALUE, each name once", param_hint=option)
+        name = form.partition("=")[0].lower()
+        raise typer.BadParameter(f"must be {form}, each {name} once", param_hint=option)
     return pairs
+
+
+def parse_objects(option: str, values: list[str] | None) -> dict[str, object] | None:
+    """NAME=JSON options as a mapping; None if none was given. Raises typer.BadParameter."""
+    pairs = parse_pairs(option, values)
+    if pairs is None:
+        return None
+    try:
+        return {name: json.loads(text) for name, text in pairs.items()}
+    except ValueError:
+        raise typer.BadParameter("must be NAME=JSON", param_hint=option) from None
 
 
 def parse_time(option: str, text: str | None) -> datetime | None:
@@ -57,6 +105,19 @@ def parse_time(option: str, text: str | None) -> datetime | None:
             param_hint=option,
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_duration(option: str, text: str | None) -> timedelta | None:
+    """A number and its unit, such as 90s or 2h. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(
+            "must be a number and s, m, h or d, such as 90s, 15m or 2h", param_hint=option
+        )
+    number, unit = found.groups()
+    return timedelta(**{_UNITS[unit]: float(number)})
 
 
 def parse_tender(text: str) -> tuple[str, str, int]:

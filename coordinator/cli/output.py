@@ -77,9 +77,14 @@ def plain(text: str) -> str:
     )
 
 
-def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
-    """An empty table. `right` names the columns with numbers, `whole` those that never wrap."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def table(
+    *columns: str, right: Iterable[str] = (), whole: Iterable[str] = (), edge: bool = True
+) -> Table:
+    """An empty table. `right` names the columns with numbers, `whole` those that never wrap.
+
+    Without its `edge` it is two columns of the terminal narrower.
+    """
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=edge)
     numbers, unbroken = frozenset(right), frozenset(whole)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in numbers else "left"

@@ -1,4 +1,4 @@
-"""`kessai participant …`: the three reference participants, and the check of anybody's."""
+"""`kessai participant …`: the reference participants, and the check of anybody's."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Name(StrEnum):
     POINTS = "points"
     CARD = "card"
     MERCHANT = "merchant"
+    STOCK = "stock"
 
 
 class LogFormat(StrEnum):
@@ -44,6 +45,8 @@ class LogFormat(StrEnum):
     "  --database-url postgresql://kessai@db/points --seed alice=10000",
     "kessai participant serve merchant --listen 127.0.0.1:7403 \\",
     "  --database-url postgresql://kessai@db/merchant --seed shop-1",
+    "kessai participant serve stock --listen 127.0.0.1:7404 \\",
+    "  --database-url postgresql://kessai@db/stock --seed lamp=12",
     failed="the address cannot be used",
     unreachable="the database cannot be reached",
     interruptible=False,
@@ -71,7 +74,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME[=MINOR_UNITS]",
-            help="A wallet or merchant and its opening balance; repeatable. Opened once only.",
+            help="A wallet or merchant and its opening balance, or an article and its units; "
+            "repeatable. Opened once only.",
         ),
     ] = None,
     slow_reply_s: Annotated[

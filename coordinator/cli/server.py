@@ -106,7 +106,7 @@ _DrainSFlag = Annotated[
     "kessai serve --database-url postgresql://kessai@db/kessai \\",
     "  --nats-url nats://nats:4222 \\",
     "  --participant points=points:7401 --participant card=card:7402 \\",
-    "  --participant merchant=merchant:7403",
+    "  --participant merchant=merchant:7403 --participant stock=stock:7404",
     "KESSAI_CONFIG=/etc/kessai.toml kessai serve --log-format json",
     failed="it could not go on serving, or the address is in use",
     unreachable="the database cannot be reached",

@@ -1,10 +1,10 @@
-"""Payments and journals as people and programs read them."""
+"""Payments, refunds and journals as people and programs read them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf import timestamp_pb2
 from google.protobuf.json_format import MessageToDict
@@ -18,13 +18,17 @@ from coordinator.cli.output import plain, table
 from coordinator.domain.money import EXPONENTS, format_minor
 
 STATE_PREFIX = "PAYMENT_STATE_"
+REFUND_PREFIX = "REFUND_STATE_"
 STEP_PREFIX = "STEP_STATUS_"
-COLOURS = {"PAID": "green", "FAILED": "red", "REFUNDED": "cyan"}
-WIDE = 150
+COLOURS = {"PAID": "green", "FAILED": "red", "REFUNDED": "cyan", "SUCCEEDED": "green"}
+WIDE = 165
 """Columns of a terminal that shows every column of a list."""
 MIDDLING = 110
 """Columns of a terminal that shows orders in a list."""
 SETTLED = frozenset({"PAID", "FAILED", "REFUNDED"})
+
+
+Facts: TypeAlias = list[tuple[str, str | Text]]
 
 
 def record(message: Message) -> dict[str, Any]:
@@ -37,6 +41,20 @@ def record(message: Message) -> dict[str, Any]:
 def state_name(payment: pb.Payment) -> str:
     """The state in one word, such as PAID."""
     return _state(payment.state)
+
+
+def refund_state(refund: pb.Refund) -> str:
+    """The state of a refund in one word, such as SUCCEEDED; empty when it was never set."""
+    value = refund.state
+    name = pb.RefundState.Name(value) if value in pb.RefundState.values() else str(value)
+    return name.removeprefix(REFUND_PREFIX) if value else ""
+
+
+def next_actions(payment: pb.Payment) -> list[tuple[str, pb.NextAction]]:
+    """What the customer has to do, by phase."""
+    return [
+        (step.phase, step.next_action) for step in payment.steps if step.HasField("next_action")
+    ]
 
 
 def money(amount: pb.Money) -> str:
@@ -59,12 +77,25 @@ def _in_utc(stamp: timestamp_pb2.Timestamp) -> str:
 
 def payment_view(payment: pb.Payment) -> RenderableType:
     """One payment in full."""
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(overflow="fold")
-    for name, value in _facts(payment):
-        facts.add_row(name, value)
-    steps = table(
+    return Group(_grid(_facts(payment)), _steps_table(payment.steps))
+
+
+def refund_view(refund: pb.Refund) -> RenderableType:
+    """One refund in full."""
+    return Group(_grid(_refund_facts(refund)), _steps_table(refund.steps))
+
+
+def _grid(facts: Facts) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(name, value)
+    return grid
+
+
+def _steps_table(steps: Iterable[pb.Step]) -> Table:
+    made = table(
         "phase",
         "status",
         "amount",
@@ -73,16 +104,31 @@ def payment_view(payment: pb.Payment) -> RenderableType:
         "reference",
         right=("amount", "attempts"),
     )
-    for step in payment.steps:
-        steps.add_row(
+    for step in steps:
+        made.add_row(
             plain(step.phase),
             _status(step.status),
-            money(step.amount) if step.HasField("amount") else "",
+            _step_amount(step),
             str(step.attempts),
             plain(step.last_error),
             plain(step.participant_reference),
         )
-    return Group(facts, steps)
+    return made
+
+
+def _step_amount(step: pb.Step) -> str:
+    if not step.HasField("amount"):
+        return ""
+    if step.HasField("final_amount"):
+        return _of(step.final_amount, step.amount)
+    return money(step.amount)
+
+
+def _of(part: pb.Money, whole: pb.Money) -> str:
+    """`700 of 1,000 JPY`; only the whole where the part is all of it."""
+    if part == whole or part.currency_code != whole.currency_code:
+        return money(whole)
+    return f"{money(part).removesuffix(f' {part.currency_code}')} of {money(whole)}"
 
 
 def payments_view(payments: Sequence[pb.Payment], width: int) -> RenderableType:
@@ -92,6 +138,7 @@ def payments_view(payments: Sequence[pb.Payment], width: int) -> RenderableType:
         "created (UTC)",
         "state",
         "amount",
+        "refunded",
         "flow",
         "merchant",
         "order",
@@ -101,23 +148,25 @@ def payments_view(payments: Sequence[pb.Payment], width: int) -> RenderableType:
         columns = ("payment", "state", "amount", "order", "why")
     if width < MIDDLING:
         columns = ("payment", "state", "amount", "why")
-    rows = [_cells(payment) for payment in payments]
+    rows = [_cells(payment, in_full=width >= MIDDLING) for payment in payments]
     whole: tuple[str, ...] = ("payment", "state", "amount", "why")
     if width < MIDDLING and _columns_of(rows, columns) > width:
         whole = whole[:-1]  # rather a broken code than one that is cut off
-    made = table(*columns, right=("amount",), whole=whole)
+    numbers = ("amount", "refunded")
+    made = table(*columns, right=numbers, whole=whole, edge=width >= MIDDLING)
     for cells in rows:
         made.add_row(*(cells[column] for column in columns))
     return made
 
 
-def _cells(payment: pb.Payment) -> dict[str, str | Text]:
-    """What a list can show of a payment, by column."""
+def _cells(payment: pb.Payment, *, in_full: bool) -> dict[str, str | Text]:
+    """What a list can show of a payment, by column; `in_full` also what was not captured."""
     return {
         "payment": plain(payment.payment_id),
         "created (UTC)": moment(payment.create_time),
-        "state": _coloured(payment),
-        "amount": money(payment.amount),
+        "state": _coloured(state_name(payment)),
+        "amount": _taken(payment, in_full=in_full),
+        "refunded": money(payment.refunded_amount) if payment.HasField("refunded_amount") else "",
         "flow": plain(payment.flow),
         "merchant": plain(payment.merchant_id),
         "order": plain(payment.order_id),
@@ -125,10 +174,38 @@ def _cells(payment: pb.Payment) -> dict[str, str | Text]:
     }
 
 
+def _taken(payment: pb.Payment, *, in_full: bool) -> str:
+    """How much was captured, once that is decided, and of how much."""
+    if not payment.HasField("captured_amount"):
+        return money(payment.amount)
+    return (
+        _of(payment.captured_amount, payment.amount) if in_full else money(payment.captured_amount)
+    )
+
+
+def refunds_view(refunds: Sequence[pb.Refund], width: int) -> RenderableType:
+    """Refunds, one a line; where they went to only where there are columns for it."""
+    wide = width >= MIDDLING
+    columns = ("#", "refund", "state", "amount", *(("to",) if wide else ()), "why")
+    whole = ("refund", "state", "amount", "why")
+    made = table(*columns, right=("#", "amount"), whole=whole, edge=wide)
+    for refund in refunds:
+        shares = [f"{money(share.amount)} {plain(share.method)}" for share in refund.shares]
+        made.add_row(
+            str(refund.ordinal),
+            plain(refund.refund_id),
+            _coloured(refund_state(refund)),
+            money(refund.amount),
+            *((", ".join(shares),) if wide else ()),
+            plain(refund.failure.code),
+        )
+    return made
+
+
 def _columns_of(rows: Sequence[dict[str, str | Text]], columns: Sequence[str]) -> int:
     """How many columns of a terminal the table takes when nothing is broken."""
     widest = [max([len(name), *(len(row[name]) for row in rows)]) for name in columns]
-    return sum(widest) + 2 * len(columns)
+    return sum(widest) + 2 * (len(columns) - 1)
 
 
 def journal_view(entries: Sequence[pb.JournalEntry]) -> RenderableType:
@@ -152,42 +229,89 @@ def journal_view(entries: Sequence[pb.JournalEntry]) -> RenderableType:
 
 def change_line(payment: pb.Payment) -> Text:
     """One change of a watched payment, on one line."""
-    line = Text(f"{moment(payment.update_time)} UTC  ")
-    line.append_text(_coloured(payment))
-    steps = ", ".join(f"{plain(step.phase)} {_status(step.status)}" for step in payment.steps)
-    line.append(f"  {steps}", style="dim")
-    if payment.failure.code:
-        line.append(f"  {plain(payment.failure.code)}: {plain(payment.failure.reason)}")
+    line = _line(payment.update_time, state_name(payment), payment)
+    for phase, action in next_actions(payment):
+        line.append(f"  {plain(phase)} waits for the customer: {plain(action.url)}")
     return line
 
 
-def _facts(payment: pb.Payment) -> list[tuple[str, str | Text]]:
-    facts: list[tuple[str, str | Text]] = [
+def refund_line(refund: pb.Refund) -> Text:
+    """One change of a watched refund, on one line."""
+    return _line(refund.update_time, refund_state(refund), refund)
+
+
+def _line(at: timestamp_pb2.Timestamp, state: str, changed: pb.Payment | pb.Refund) -> Text:
+    line = Text(f"{moment(at)} UTC  ")
+    line.append_text(_coloured(state))
+    steps = ", ".join(f"{plain(step.phase)} {_status(step.status)}" for step in changed.steps)
+    line.append(f"  {steps}", style="dim")
+    if changed.failure.code:
+        line.append(f"  {plain(changed.failure.code)}: {plain(changed.failure.reason)}")
+    return line
+
+
+def _facts(payment: pb.Payment) -> Facts:
+    facts: Facts = [
         ("payment", plain(payment.payment_id)),
-        ("state", _coloured(payment)),
+        ("state", _coloured(state_name(payment))),
         ("amount", money(payment.amount)),
-        ("flow", plain(payment.flow)),
-        ("merchant", plain(payment.merchant_id)),
     ]
+    if payment.HasField("captured_amount"):
+        facts.append(("captured", money(payment.captured_amount)))
+    if payment.HasField("refunded_amount"):
+        facts.append(("refunded", money(payment.refunded_amount)))
+    facts += [("flow", plain(payment.flow)), ("merchant", plain(payment.merchant_id))]
     for tender in payment.tenders:
         source = f" from {plain(tender.source)}" if tender.source else ""
         facts.append(("tender", f"{money(tender.amount)} by {plain(tender.method)}{source}"))
-    if payment.HasField("failure"):
-        failure = payment.failure
+    facts += [("item", f"{plain(item.item_id)} by {plain(item.phase)}") for item in payment.items]
+    if payment.capture == pb.CAPTURE_MODE_MANUAL:
+        facts.append(("capture", "manual"))
+    if state_name(payment) in {"CREATED", "RESERVED"} and payment.HasField("reserve_until"):
+        facts.append(("reserved until", _in_utc(payment.reserve_until)))
+    facts += [
+        ("next action", f"{plain(action.kind)} {plain(action.url)} (for {plain(phase)})")
+        for phase, action in next_actions(payment)
+    ]
+    facts += _troubles(payment)
+    facts += _given(("order", payment.order_id), ("customer", payment.customer_id))
+    return facts + _dates(payment)
+
+
+def _refund_facts(refund: pb.Refund) -> Facts:
+    facts: Facts = [
+        ("refund", plain(refund.refund_id)),
+        ("state", _coloured(refund_state(refund))),
+        ("payment", plain(refund.payment_id)),
+        ("number", f"{refund.ordinal} of this payment"),
+        ("amount", money(refund.amount)),
+    ]
+    facts += [("to", f"{money(share.amount)} {plain(share.method)}") for share in refund.shares]
+    return facts + _troubles(refund) + _dates(refund)
+
+
+def _troubles(thing: pb.Payment | pb.Refund) -> Facts:
+    facts: Facts = []
+    if thing.HasField("failure"):
+        failure = thing.failure
         where = f" (at {plain(failure.phase)})" if failure.phase else ""
         facts.append(("failure", f"{plain(failure.code)}: {plain(failure.reason)}{where}"))
-    if payment.HasField("attention"):
-        wrong = payment.attention
+    if thing.HasField("attention"):
+        wrong = thing.attention
         facts.append(("attention", f"{plain(wrong.code)}: {plain(wrong.reason)}"))
-    optional = (
-        ("order", payment.order_id),
-        ("customer", payment.customer_id),
-        ("created", _in_utc(payment.create_time)),
-        ("changed", _in_utc(payment.update_time)),
-        ("key", payment.idempotency_key),
-    )
-    facts.extend((name, plain(value)) for name, value in optional if value)
     return facts
+
+
+def _dates(thing: pb.Payment | pb.Refund) -> Facts:
+    return _given(
+        ("created", _in_utc(thing.create_time)),
+        ("changed", _in_utc(thing.update_time)),
+        ("key", thing.idempotency_key),
+    )
+
+
+def _given(*facts: tuple[str, str]) -> Facts:
+    return [(name, plain(value)) for name, value in facts if value]
 
 
 def _state(value: Any) -> str:
@@ -203,6 +327,5 @@ def _status(value: Any) -> str:
     return name.removeprefix(STEP_PREFIX)
 
 
-def _coloured(payment: pb.Payment) -> Text:
-    name = state_name(payment)
+def _coloured(name: str) -> Text:
     return Text(name, style=COLOURS.get(name, "yellow"))

@@ -1,6 +1,6 @@
 """Everything a payment needs, as real processes on this machine: for `up`, `demo` and the tests.
 
-PostgreSQL, NATS, the three reference participants and the coordinator. They start in the order they
+PostgreSQL, NATS, the reference participants and the coordinator. They start in the order they
 need each other and stop in the reverse order: the coordinator first, so that it can still finish
 what it began. Whoever starts a stack stops it, also when starting failed halfway.
 """
@@ -36,7 +36,9 @@ from phases.flows import FLOW_ROWS
 from phases.registry import PHASES
 
 COORDINATOR = "coordinator"
-PARTICIPANTS = ("points", "card", "merchant")
+LEDGERS = ("points", "card", "merchant")
+"""The participants that move money: their ledgers balance each other."""
+PARTICIPANTS = (*LEDGERS, "stock")
 START_LIMIT_S = 60.0
 _LISTEN = {True: "KESSAI_LISTEN", False: "KESSAI_PARTICIPANT_LISTEN"}
 STOP_LIMIT_S = 15.0

@@ -29,6 +29,12 @@ OPTIONS = {
     ),
     "card": ("--customer-action-s=1",),
     "merchant": ("--seed=shop-1", "--seed=wallet-alice", "--seed=conformance"),
+    "stock": (
+        "--seed=lamp=10",
+        "--seed=last-lamp=1",
+        "--seed=conformance=1000000",
+        "--seed=conformance-scarce=2",
+    ),
 }
 """Options of the participants. The accounts `conformance…` are for `kessai participant check`; a
 customer acts well within the time that a payment waits for a Try."""
@@ -78,12 +84,13 @@ def up(
     ] = True,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Starts PostgreSQL, NATS, three participants and the coordinator, each a real process.
+    """Starts PostgreSQL, NATS, four participants and the coordinator, each a real process.
 
-    The wallets alice (10,000 points) and bob (50) and the merchant shop-1 are there. The API key of
-    the caller "demo" is printed. Run as root, PostgreSQL's wheel makes the folders above the data
-    folder readable for others, so keep it outside home folders. Flows that need a participant which
-    is neither started nor named with --participant are not served.
+    The wallets alice (10,000 points) and bob (50), the merchant shop-1 and the articles lamp (10 of
+    them) and last-lamp (1) are there. The API key of the caller "demo" is printed. Run as root,
+    PostgreSQL's wheel makes the folders above the data folder readable for others, so keep it
+    outside home folders. Flows that need a participant which is neither started nor named with
+    --participant are not served.
     """
     from coordinator.cli import folders, ports  # noqa: PLC0415 - only this command needs them
 

@@ -98,7 +98,7 @@ def _created(transaction: Transaction, flow: Flow, now: datetime) -> Action:
             return Advance((Event.HOLD,))
         return Advance((Event.HOLD, *capture_events(transaction, flow)))
     if now >= transaction.try_deadline:
-        return Advance((Event.RELEASE,), _deadline_failure(waiting, flow))
+        return Advance((Event.RELEASE,), _deadline_failure(transaction, waiting, flow, now))
     left_s = (transaction.try_deadline - now).total_seconds()
     due = tuple(
         _call(
@@ -139,9 +139,13 @@ def capture_events(transaction: Transaction, flow: Flow) -> tuple[Event, ...]:
     return (Event.CAPTURE,)
 
 
-def _deadline_failure(waiting: list[Step], flow: Flow) -> Failure:
-    step = waiting[0]
+def _deadline_failure(
+    transaction: Transaction, waiting: list[Step], flow: Flow, now: datetime
+) -> Failure:
+    step = next((each for each in waiting if each.status is StepStatus.PENDING), waiting[0])
     title = flow.by_name[step.phase].title
+    if step.status is StepStatus.PENDING and now >= transaction.reserved_until:
+        return Failure("RESERVATION_EXPIRED", f"{title} was not completed in time", step.phase)
     because = f" (last error: {step.last_error})" if step.last_error else ""
     return Failure("TRY_DEADLINE_EXCEEDED", f"{title} did not answer in time{because}", step.phase)
 

@@ -77,6 +77,8 @@ class Phase:
             raise ValueError(
                 f"phase {self.name}: a participant goes with moving money, and only then"
             )
+        if self.secret_source and self.role is not Role.TAKES:
+            raise ValueError(f"phase {self.name}: only what takes money has a secret source")
         if not 0 < self.longest_hold_s <= LONGEST_S:
             raise ValueError(
                 f"phase {self.name}: longest_hold_s must be above 0 and at most {LONGEST_S}"

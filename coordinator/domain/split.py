@@ -35,7 +35,7 @@ def divide(total: int, bearable: Mapping[str, int], split: Split) -> dict[str, i
     """The share of every tender, in minor units; the shares add up to `total`.
 
     `bearable` is the most each can bear, in the flow's order. Raises ValueError when they cannot
-    bear the total together, or when an exact split names others, too much, or another total.
+    bear the total together, or when a split names others, one twice, too much, or another total.
     """
     if not 0 < total <= sum(bearable.values()):
         raise ValueError("the tenders cannot bear this total")
@@ -46,6 +46,8 @@ def divide(total: int, bearable: Mapping[str, int], split: Split) -> dict[str, i
             raise ValueError("the shares do not fit")
         return shares
     if isinstance(split, InOrder):
+        if len(set(split.methods) & bearable.keys()) != len(split.methods):
+            raise ValueError("an order names each tender at most once, and no other")
         return _in_order(total, bearable, split.methods)
     return _pro_rata(total, bearable)
 

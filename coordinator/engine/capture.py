@@ -95,12 +95,12 @@ class CapturePayment:
         raise LostTheRace(new.payment_id)
 
     def _check_state(self, found: Transaction) -> None:
-        if found.capture is not None:
-            raise AlreadyCaptured(found.id, found.state)
         if found.state in RELEASED:
             failure = found.failure
             assert failure is not None, "a released payment has a failure"
             raise PaymentReleased(found.id, found.state, failure.code, failure.reason)
+        if found.capture is not None:
+            raise AlreadyCaptured(found.id, found.state)
         if found.state is not State.RESERVED or not found.manual:
             allowed = ["RESERVED, with capture MANUAL"]
             raise WrongState(found.id, found.state, "capture", allowed)

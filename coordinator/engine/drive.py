@@ -250,6 +250,11 @@ class Driver:
     async def _commit(self, draft: Draft, now: datetime) -> Draft | None:
         """The draft to go on from, or None when somebody else drives the transaction."""
         before = draft.transaction
+        if before.rests and not before.settled:
+            # It waits for its caller: whoever is there when its time is over takes it up.
+            until = before.reserved_until
+            stored = await self._write(draft.change(now=now, due_at=until, keep_claim=False))
+            return None if stored is None or stored.transaction.rests else stored
         # What is due stays due as it was: a new time would touch the index of due times.
         due_at = None if before.settled else min(before.due_at or now, now)
         return await self._write(draft.change(now=now, due_at=due_at, keep_claim=True))

@@ -39,6 +39,9 @@ CODES = {
     "string.uuid": "BAD_FORMAT",
     "int64.gt_lte": "OUT_OF_RANGE",
     "int32.gte_lte": "OUT_OF_RANGE",
+    "bytes.len": "BAD_FORMAT",
+    "bytes.min_len": "FIELD_REQUIRED",
+    "bytes.max_len": "TOO_LONG",
     "duration.gte": "OUT_OF_RANGE",
     "repeated.min_items": "TOO_FEW",
     "repeated.max_items": "TOO_MANY",
@@ -168,7 +171,15 @@ class Gate:
             raise DeadlineRequired
         if remaining <= self.margin_s:
             raise DeadlineTooShort(self.margin_s)
-        return remaining - self.margin_s
+        return self.left_s(context)
+
+    def left_s(self, context: Context) -> float:
+        """How long it may still wait, in seconds; 0 or less when it has to answer now.
+
+        On the wire gRPC rounds a deadline up, by at most a hundredth of it.
+        """
+        remaining = context.time_remaining() or 0.0
+        return remaining * 0.99 - self.margin_s
 
     async def _refuse(self, context: Context, error: Exception) -> NoReturn:
         if not isinstance(error, KessaiError):

@@ -50,13 +50,17 @@ def new_payment(caller: str, request: pb.CreatePaymentRequest) -> NewPayment:
         order_conflict=(OrderConflict.CANCEL_PREVIOUS if cancel_previous else OrderConflict.REJECT),
         customer_id=request.customer_id,
         manual=request.capture == pb.CAPTURE_MODE_MANUAL,
-        reservation_s=(
-            request.reserve_for.ToTimedelta().total_seconds()
-            if request.HasField("reserve_for")
-            else None
-        ),
+        reservation_s=_seconds(request) if request.HasField("reserve_for") else None,
         items=tuple(Item(item.phase, item.item_id) for item in request.items),
     )
+
+
+def _seconds(request: pb.CreatePaymentRequest) -> float:
+    duration = request.reserve_for
+    if not 0 <= duration.nanos < 10**9:
+        text = "its nanoseconds must be 0 to 999,999,999"
+        raise InvalidRequest([Violation("reserve_for", "OUT_OF_RANGE", text)])
+    return float(duration.seconds + duration.nanos / 10**9)
 
 
 def money(message: pb.Money) -> Money:

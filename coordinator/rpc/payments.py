@@ -232,6 +232,4 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         return found
 
     async def _at_rest(self, transaction: Transaction, context: Context) -> Transaction:
-        remaining = context.time_remaining()
-        margin_s = self._gate.margin_s
-        return await self._updates.at_rest(transaction, (remaining or 0.0) - margin_s)
+        return await self._updates.at_rest(transaction, self._gate.left_s(context))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kessai.payments.v1 import payments_pb2 as pb
 
-from coordinator.cli import story
+from coordinator.cli import telling
 from coordinator.cli.client import Client
 from coordinator.cli.events import collect
 from coordinator.cli.failures import Failure
@@ -44,11 +44,11 @@ def everything(client: Client) -> list[pb.Payment]:
 
 def test_with_the_broker_down_payments_settle_and_events_wait(stack: Stack) -> None:
     with Client(stack.address, stack.keys.api_key, 30.0) as client:
-        before = client.create(story.request("before", card="tok_ok", yen=400)).payment
+        before = client.create(telling.request("before", card="tok_ok", yen=400)).payment
         assert set(collected(stack, 1).values()) == {(before.payment_id, "PAID")}
         stack.nats.stop()
         during = [
-            client.create(story.request(f"during-{n}", card="tok_ok", yen=100)).payment
+            client.create(telling.request(f"during-{n}", card="tok_ok", yen=100)).payment
             for n in range(3)
         ]
         assert {state_name(payment) for payment in during} == {"PAID"}
@@ -66,7 +66,7 @@ def collected(stack: Stack, expected: int) -> dict[str, tuple[str, str]]:
         if len(found) >= expected:
             break
         time.sleep(0.5)
-    return {event: (item.payment_id, item.state) for event, item in found.items()}
+    return {event: (item.subject, item.state) for event, item in found.items()}
 
 
 def test_a_coordinator_killed_again_and_again_loses_and_doubles_nothing(stack: Stack) -> None:
@@ -104,7 +104,7 @@ def test_a_coordinator_killed_again_and_again_loses_and_doubles_nothing(stack: S
     with Ledgers(
         {name: stack.database_urls[name] for name in ("points", "card", "merchant")}
     ) as books:
-        assert imbalances(books.books(), paid_minor) == []
+        assert imbalances(books.books(), paid_minor, refunded_minor=0) == []
 
 
 def buy_until(stack: Stack, number: int, stopping: threading.Event, told: dict[str, str]) -> None:
@@ -113,7 +113,7 @@ def buy_until(stack: Stack, number: int, stopping: threading.Event, told: dict[s
     while not stopping.is_set():
         count += 1
         card = ("tok_ok", "tok_declined", "tok_capture_declined")[count % 3]
-        request = story.request(f"shop-{number}-{count}", points=60, card=card, yen=40)
+        request = telling.request(f"shop-{number}-{count}", points=60, card=card, yen=40)
         while True:
             try:
                 with Client(stack.address, stack.keys.api_key, 10.0) as client:

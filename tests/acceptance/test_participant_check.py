@@ -43,6 +43,17 @@ def test_a_whole_participant_passes_with_the_accounts_of_ones_own(
     assert "--account" in unknown.stderr
 
 
+def test_a_service_without_refunds_passes_and_is_told_how_many_rules_do_not_apply(
+    new_database: Callable[[], str],
+) -> None:
+    seeds = {"conformance": 1_000, "conformance-scarce": 2}
+    options = ServeOptions(grace_s=0.2)
+    with running("stock", database_url=new_database(), seeds=seeds, options=options) as address:
+        passed = CliRunner().invoke(app, ["participant", "check", address])
+    assert passed.exit_code == 0, passed.output
+    assert "keeps every rule that could be checked; 8 do not apply to it" in passed.stderr
+
+
 def test_nobody_there_exits_3() -> None:
     arguments = ["participant", "check", "127.0.0.1:1", "--timeout", "0.5"]
     assert CliRunner().invoke(app, arguments).exit_code == 3

@@ -28,11 +28,11 @@ from kessai.payments.v1 import payments_pb2 as pb
 from typer.testing import CliRunner
 
 from coordinator import config
-from coordinator.cli import story
+from coordinator.cli import story, telling
 from coordinator.cli.client import Client
 from coordinator.cli.main import app
 from coordinator.cli.show import state_name
-from coordinator.cli.stack import Plan, Stack
+from coordinator.cli.stack import PARTICIPANTS, Plan, Stack
 from coordinator.cli.up import OPTIONS
 from participants import ledger
 from participants.merchant import CLEARING
@@ -144,23 +144,59 @@ def test_ctrl_c_after_a_payment_leaves_nothing_behind(up: Callable[..., Up]) -> 
     assert not Path(running.record["folder"]).exists()
 
 
+def test_a_part_is_captured_and_a_part_of_that_given_back_from_the_shell(
+    up: Callable[..., Up],
+) -> None:
+    running = up("--fresh")
+    reserved = running.run(*PAYMENT, "--capture", "manual", "--reserve-for", "5m")
+    assert reserved.returncode == 0, reserved.stderr
+    payment_id = json.loads(reserved.stdout)["payment_id"]
+    taken = running.run(
+        *("payments", "capture", payment_id, "--amount", "700", "--output", "json"),
+        *("--split", "order:points_reserve"),
+    )
+    assert taken.returncode == 0, taken.stderr
+    finals = {
+        step["phase"]: step.get("final_amount", {}).get("minor_units")
+        for step in json.loads(taken.stdout)["steps"]
+    }
+    assert (finals["points_reserve"], finals["card_charge"]) == ("600", "100")
+    split = ("--split", "exact:points_reserve=20,card_charge=100")
+    made = running.run("refunds", "create", payment_id, *split, "--output", "json")
+    assert made.returncode == 0, made.stderr
+    refund = json.loads(made.stdout)
+    assert refund["amount"]["minor_units"] == "120"
+    too_much = running.run("refunds", "create", payment_id, "--amount", "581", "-o", "json")
+    assert too_much.returncode == 4
+    assert json.loads(too_much.stderr)["error"] == "REFUND_EXCEEDS_PAYMENT"
+    followed = running.run("refunds", "watch", refund["refund_id"])
+    assert (followed.returncode, "SUCCEEDED" in followed.stdout) == (0, True)
+    shown = running.run("payments", "get", payment_id)
+    assert "700 JPY" in shown.stdout
+    assert "120 JPY" in shown.stdout
+    running.process.send_signal(signal.SIGINT)
+    assert running.end()[0] == 0
+
+
 def test_every_reference_participant_keeps_the_rules_and_most_can_be_checked(
     up: Callable[..., Up],
 ) -> None:
     running = up("--fresh")
     unchecked: dict[str, set[str]] = {}
-    for name in ("points", "card", "merchant"):
+    for name in PARTICIPANTS:
         address = running.record["processes"][name]["address"]
         checked = running.run("participant", "check", address, "--output", "json")
         assert checked.returncode == 0, checked.stderr
         results = json.loads(checked.stdout)
-        assert {item["verdict"] for item in results} == {"kept", "not checkable"}
+        absent = {item["rule"][:2] for item in results if item["verdict"] == "not applicable"}
+        assert absent == ({"11", "12"} if name == "stock" else set())
+        assert {item["verdict"] for item in results} <= {"kept", "not checkable", "not applicable"}
         unchecked[name] = {
             item["seen"]
             for item in results
             if item["verdict"] == "not checkable" and "from outside" not in item["seen"]
         }
-    assert unchecked["points"] == unchecked["card"] == set()
+    assert unchecked["points"] == unchecked["card"] == unchecked["stock"] == set()
     # A merchant's balance never runs out.
     assert unchecked["merchant"] == {"the account does not have exactly twice the amount"}
     running.process.terminate()
@@ -204,7 +240,7 @@ def test_what_up_prints_can_be_pasted_from_a_terminal_of_80_columns() -> None:
         assert pasted.returncode == 0, pasted.stderr
         assert "PAID" in pasted.stdout
         logs = [line.strip() for line in shown.splitlines() if line.startswith("  /")]
-        assert len(logs) == 6
+        assert len(logs) == len(PARTICIPANTS) + 3  # and the coordinator, NATS, PostgreSQL
         assert all(Path(log).exists() for log in logs)
     finally:
         process.terminate()
@@ -332,15 +368,17 @@ def test_the_demo_tells_its_story_and_the_money_balances() -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     for chapter in story.CHAPTERS:
         assert chapter.title in told.stdout
-    assert "Money in = money out: 1,700 points + 800 JPY by card = 2,500 JPY" in told.stdout
-    assert "Events at NATS: 7" in told.stdout
+    assert "Money in = money out: 4,120 points + 1,880 JPY by card = 6,000 JPY" in told.stdout
+    assert "Given back: 900 points + 400 JPY by card = 1,300 JPY" in told.stdout
+    assert "What is left: 3,220 + 1,480 = 4,700." in told.stdout
+    assert "Events at NATS: 21" in told.stdout
     assert "Total time" in told.stdout
     assert "\x1b" not in told.stdout + told.stderr
 
 
 def test_the_demo_fails_when_money_was_made_from_nothing(monkeypatch: Any) -> None:
-    def one_yen_too_much(world: story.World) -> str:
-        told = story.pay(world, story.request("demo-both", card="tok_ok", yen=400))
+    def one_yen_too_much(world: telling.World) -> str:
+        told = telling.pay(world, telling.request("demo-both", card="tok_ok", yen=400))
         key = ledger.Key(uuid5(ledger._OPENINGS, told.payment.payment_id), "merchant_credit")
         engine: sa.Engine = world.ledgers._engines["merchant"]
         with engine.begin() as connection:
@@ -348,7 +386,7 @@ def test_the_demo_fails_when_money_was_made_from_nothing(monkeypatch: Any) -> No
             ledger.post(connection, key, "confirm", "JPY", postings)
         return "One yen came from nowhere."
 
-    monkeypatch.setattr(story, "CHAPTERS", (story.Chapter("A theft", one_yen_too_much),))
+    monkeypatch.setattr(story, "CHAPTERS", (telling.Chapter("A theft", one_yen_too_much),))
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 1
     assert "1,000 was taken, but 1,001 was given to the merchant" in result.stderr
@@ -362,7 +400,7 @@ def test_a_killed_coordinator_comes_back_at_its_address_and_finishes_its_payment
     with Stack(Plan(folder, options=options, settings={"KESSAI_LEASE_S": "3"})) as stack:
         address = stack.address
         with Client(address, stack.keys.api_key, 1.0) as client:
-            asked = story.request("killed", card="tok_timeout_after_capture", yen=400)
+            asked = telling.request("killed", card="tok_timeout_after_capture", yen=400)
             made = client.create(asked).payment
             assert state_name(made) not in {"PAID", "FAILED"}
         stack.children["coordinator"].kill()

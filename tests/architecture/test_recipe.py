@@ -84,7 +84,9 @@ def test_the_new_flow_passes_the_tests_that_run_over_the_registry(followed: Path
         f"    assert new.__file__ == {str(followed / CHANGED[0])!r}\n"
     )
     options = ["-vv", "-p", "no:cacheprovider", "--no-cov"]
-    whole = run(followed, "pytest", *options, "tests/unit/test_phases.py")
+    whole = run(
+        followed, "pytest", *options, "tests/unit/test_phases.py", "tests/unit/test_config.py"
+    )
     assert f"[{FLOW}]" in whole
     assert "[gift_card-" in whole
     files = ("tests/property/test_domain_rules.py", "tests/simulation/test_business_paths.py")

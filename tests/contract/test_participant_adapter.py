@@ -21,7 +21,8 @@ from kessai.participant.v1 import participant_pb2_grpc as rpc
 
 from adapters.participant_grpc import MAX_CODE, MAX_REASON, MAX_REFERENCE, GrpcParticipant
 from coordinator.domain.decide import Call
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.outcome import Applied, NextAction, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
 from phases.card_charge import CARD_CHARGE
@@ -235,6 +236,120 @@ def test_requests_carry_what_the_protocol_asks_for() -> None:
     assert confirmed == expected_confirm
     assert cancelled == pb.CancelRequest(transaction_id=ID, phase="card_charge")
     assert queried == pb.QueryRequest(transaction_id=ID, phase="card_charge")
+
+
+def partial_confirm(minor: int = 150) -> Call:
+    """A Confirm of less than the 400 yen that are held."""
+    made = call(O.CONFIRM)
+    return evolve(made, step=evolve(made.step, final_minor=minor))
+
+
+def request_of(made: Call) -> Any:
+    """What the participant receives."""
+
+    async def scenario() -> Any:
+        async with serving(says(answer())) as (participant, servicer):
+            await participant.perform(ID, made, UNTIL)
+            return servicer.requests[0]
+
+    return asyncio.run(scenario())
+
+
+def yen(minor: int) -> pb.Money:
+    return pb.Money(currency_code="JPY", minor_units=minor)
+
+
+def test_a_confirm_carries_the_final_amount() -> None:
+    assert request_of(partial_confirm()).amount == yen(150)
+
+
+def test_a_confirm_of_all_of_it_need_not_say_how_much() -> None:
+    assert outcome(says(answer(pb.STATUS_CONFIRMED)), call(O.CONFIRM)) == Applied()
+
+
+@pytest.mark.parametrize("made", [partial_confirm(), partial_confirm(400), call(O.CONFIRM)])
+def test_a_confirm_that_says_how_much_was_asked_is_applied(made: Call) -> None:
+    final = made.step.final
+    assert final is not None
+    reply = answer(pb.STATUS_CONFIRMED, confirmed=yen(final.minor))
+    assert outcome(says(reply), made) == Applied()
+
+
+@pytest.mark.parametrize(
+    ("made", "confirmed", "field"),
+    [
+        (partial_confirm(), None, "amount"),
+        (partial_confirm(), yen(400), "amount"),
+        (partial_confirm(), yen(149), "amount"),
+        (partial_confirm(), pb.Money(), "amount"),
+        (partial_confirm(), pb.Money(currency_code="USD", minor_units=150), "currency"),
+        (call(O.CONFIRM), yen(399), "amount"),
+    ],
+)
+def test_a_confirm_of_another_amount_is_unknown_and_a_person_is_told(
+    made: Call, confirmed: pb.Money | None, field: str
+) -> None:
+    got = outcome(says(answer(pb.STATUS_CONFIRMED, confirmed=confirmed)), made)
+    assert got == Unknown("ANSWER_MISMATCH", f"the answer has another {field}", suspicious=True)
+
+
+def test_a_refused_partial_confirm_names_no_confirmed_amount() -> None:
+    assert outcome(says(no(pb.STATUS_REFUSED)), partial_confirm()) == REFUSED
+
+
+def test_a_refunds_try_names_the_step_that_it_gives_back_and_no_account() -> None:
+    payment_id = TransactionId("0197f2a0-0000-7000-8000-00000000000f")
+    made = call()
+    refund = evolve(made, refund_of=payment_id, step=evolve(made.step, source="", secret=False))
+    tried = request_of(refund)
+    assert tried.refund_of == pb.OriginalStep(transaction_id=payment_id, phase="card_charge")
+    assert (tried.account, tried.amount) == ("", yen(400))
+
+
+def test_a_payments_try_gives_nothing_back() -> None:
+    assert not request_of(call()).HasField("refund_of")
+
+
+def pending(url: str, kind: str = "redirect") -> Outcome:
+    action = pb.NextAction(kind=kind, url=url)
+    return outcome(says(answer(pb.STATUS_PENDING, next_action=action)))
+
+
+@pytest.mark.parametrize("url", ["https://pay.example/confirm?id=1#x", "http://pay.example"])
+def test_a_next_action_at_a_web_address_is_taken_over(url: str) -> None:
+    assert pending(url) == Pending(next_action=NextAction("redirect", url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "ftp://pay.example/x",
+        "//pay.example/x",
+        "https://",
+        " https://pay.example",
+        "https://pay.example/ x",
+        "https://pay.example\n",
+        "https://pay.example/\u202e",
+        "https://pay.example/" + "x" * 2048,
+    ],
+)
+def test_a_next_action_anywhere_else_is_left_out(url: str) -> None:
+    assert pending(url) == Pending()
+
+
+def test_a_next_actions_kind_is_clipped_and_printable() -> None:
+    got = pending("https://pay.example", "re\ndirect" + "x" * 500)
+    assert isinstance(got, Pending)
+    assert got.next_action is not None
+    assert got.next_action.kind.startswith("re directx")
+    assert len(got.next_action.kind) == MAX_CODE
+
+
+def test_a_next_action_that_repeats_the_secret_shows_it_nowhere() -> None:
+    assert SECRET not in repr(pending(f"https://pay.example/{SECRET}"))
 
 
 def test_long_and_unprintable_words_are_clipped() -> None:

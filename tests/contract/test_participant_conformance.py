@@ -19,8 +19,14 @@ from participants.conformance_probe import Probe
 from participants.conformance_steps import Rule
 from participants.database import make_engine
 from participants.serve import ServeOptions, running
+from participants.stock import stock_breaks, stock_totals
 from participants.totals import ledger_breaks, ledger_totals
-from tests.support.participant_breakage import BREAKAGES, Breakage, broken_points
+from tests.support.participant_breakage import (
+    BREAKAGES,
+    Breakage,
+    broken_points,
+    says_no_refunds_to_large_ones,
+)
 
 NewDatabase = Callable[[], str]
 
@@ -96,6 +102,38 @@ def test_the_merchant_service_keeps_every_rule(new_database: NewDatabase) -> Non
     with running("merchant", database_url=new_database(), seeds={"shop": 0}) as address:
         report = check(address, options)
     assert report.ok, _verdicts(report)
+
+
+def test_the_stock_service_keeps_every_rule_and_says_that_it_has_no_refunds(
+    new_database: NewDatabase,
+) -> None:
+    seeds = {"rich-stock": 1_000, "scarce-stock": 2, "poor-stock": 0}
+    url = new_database()
+    for _ in range(2):  # the scarce article ends as it began
+        with running("stock", database_url=url, seeds=seeds) as address:
+            report = check(address, _options("stock"))
+        assert report.ok, _verdicts(report)
+        kept = {r.rule for r in report.results if r.verdict is Verdict.KEPT}
+        absent = {r.rule for r in report.results if r.verdict is Verdict.NOT_APPLICABLE}
+        assert absent == {"11d", *(f"12{letter}" for letter in "abcefgh")}, _verdicts(report)
+        assert kept == {rule.id for rule in RULES} - absent - {"7"}, _verdicts(report)
+    engine = make_engine(url)
+    assert stock_breaks(engine) == []
+    assert stock_totals(engine, "scarce-stock").on_hand == 2
+    assert stock_totals(engine).held == 0
+    engine.dispose()
+
+
+def test_a_service_that_gives_some_money_back_cannot_say_that_it_has_no_refunds(
+    database: str,
+) -> None:
+    breakage = Breakage(try_=says_no_refunds_to_large_ones)
+    with broken_points(breakage, database, _seeds("some")) as address:
+        report = check(address, _options("some"))
+    verdicts = {result.rule: result.verdict for result in report.results}
+    assert Verdict.NOT_APPLICABLE not in verdicts.values(), _verdicts(report)
+    refunds = {rule for rule, verdict in verdicts.items() if verdict is Verdict.BROKEN}
+    assert refunds >= {f"12{letter}" for letter in "abcefgh"}, _verdicts(report)
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.id != "7"], ids=lambda r: r.id)

@@ -20,8 +20,14 @@ from adapters.nats import NatsPublisher
 from coordinator.domain.errors import PublishFailed
 from coordinator.domain.ids import TransactionId, event_id
 from coordinator.domain.machine import Event, State
+from coordinator.domain.opening import open_refund
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Failure, OutboxEvent, advance
+from coordinator.domain.transaction import (
+    Failure,
+    OutboxEvent,
+    advance,
+    late_success_undone,
+)
 from coordinator.ports import Publisher
 from tests.support.domain import BOTH, ID, NOW, standing
 from tests.support.nats import stored
@@ -39,6 +45,40 @@ def event(state: State = State.PAID, transaction_id: TransactionId = ID) -> Outb
     failed = failure if state is State.FAILED else None
     [made] = advance(draft, BOTH, [fired], NOW, failed).events
     return evolve(made, id=event_id(transaction_id, state), transaction_id=transaction_id)
+
+
+REFUND = TransactionId("0197f2a0-0000-7000-8000-000000000003")
+
+
+def refund_event(state: State = State.PAID) -> OutboxEvent:
+    """The announcement of a refund of 300 yen, as the domain itself makes it."""
+    opened = open_refund(
+        standing(State.PAID).transaction,
+        transaction_id=REFUND,
+        idempotency_key="refund-1",
+        request="",
+        ordinal=1,
+        flow=BOTH.refund,
+        shares={"points_reserve": 100, "card_charge": 200},
+        now=NOW,
+    )
+    source, fired = (
+        (State.SETTLING, Event.PAY) if state is State.PAID else (State.CANCELLING, Event.FAIL)
+    )
+    failure = Failure("NO_FUNDS", "Nothing left.", "merchant_credit")
+    draft = evolve(opened, transaction=evolve(opened.transaction, state=source))
+    failed = failure if state is State.FAILED else None
+    [made] = advance(draft, BOTH.refund, [fired], NOW, failed).events
+    return made
+
+
+def late_event(*, of_refund: bool = False) -> OutboxEvent:
+    """The announcement that the card's late success was undone."""
+    draft = standing(State.FAILED)
+    [made] = late_success_undone(draft, draft.transaction.step("card_charge"), NOW).events
+    if not of_refund:
+        return made
+    return evolve(made, transaction_id=REFUND, refund_of=refund_event().refund_of)
 
 
 class Bench(Protocol):
@@ -198,3 +238,54 @@ def test_while_the_broker_is_down_publishing_fails_and_afterwards_it_works(bench
     bench.run(scenario)
     ids = [json.loads(body)["id"] for body in bench.delivered()]
     assert ids == [event_id(ID, State.PAID), event_id(LATER, State.PAID)]
+
+
+def announced(bench: Bench, what: OutboxEvent) -> tuple[str, str, dict[str, object]]:
+    """What arrives of an event: its type, its subject and its data."""
+
+    async def scenario(publisher: Publisher) -> None:
+        await publisher.publish(what)
+
+    bench.run(scenario)
+    [body] = bench.delivered()
+    cloud_event = JSONFormat().read(None, body)
+    assert cloud_event.get_id() == what.id
+    return cloud_event.get_type(), str(cloud_event.get_subject()), json.loads(body)["data"]
+
+
+@pytest.mark.parametrize(("state", "name"), [(State.PAID, "succeeded"), (State.FAILED, "failed")])
+def test_a_settled_refund_is_announced_as_a_refund(bench: Bench, state: State, name: str) -> None:
+    kind, subject, data = announced(bench, refund_event(state))
+    assert (kind, subject) == (f"kessai.refund.{name}.v1", REFUND)
+    settled = json_format.ParseDict(data, events_pb2.RefundSettled())
+    assert (settled.refund_id, settled.payment_id) == (REFUND, ID)
+    assert settled.state == payments_pb2.RefundState.Value(f"REFUND_STATE_{name.upper()}")
+    assert (settled.amount.currency_code, settled.amount.minor_units) == ("JPY", 300)
+    assert (settled.caller, settled.merchant_id) == ("shop", "merchant-1")
+    assert (settled.flow, settled.customer_id) == (BOTH.name, "customer-1")
+    assert settled.settle_time.ToDatetime(tzinfo=NOW.tzinfo) == NOW
+    assert settled.failure.code == ("NO_FUNDS" if state is State.FAILED else "")
+
+
+@pytest.mark.parametrize("of_refund", [False, True])
+def test_a_late_success_that_was_undone_is_announced(bench: Bench, of_refund: bool) -> None:
+    kind, subject, data = announced(bench, late_event(of_refund=of_refund))
+    of = "refund" if of_refund else "payment"
+    transaction_id = REFUND if of_refund else ID
+    assert (kind, subject) == (f"kessai.{of}.late_success_undone.v1", transaction_id)
+    undone = json_format.ParseDict(data, events_pb2.LateSuccessUndone())
+    assert (undone.transaction_id, undone.phase) == (transaction_id, "card_charge")
+    assert (undone.amount.currency_code, undone.amount.minor_units) == ("JPY", 400)
+    assert undone.caller == "shop"
+    assert undone.undo_time.ToDatetime(tzinfo=NOW.tzinfo) == NOW
+
+
+def test_a_payments_end_and_its_late_success_are_two_events(bench: Bench) -> None:
+    both = [event(State.FAILED), late_event()]
+
+    async def scenario(publisher: Publisher) -> None:
+        for item in (*both, *both):
+            await publisher.publish(item)
+
+    bench.run(scenario)
+    assert [json.loads(body)["id"] for body in bench.delivered()] == [item.id for item in both]

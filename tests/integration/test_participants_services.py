@@ -109,6 +109,7 @@ def send_and_give_up(gate: Gate, call: Any, request: Any) -> None:
         ("points", "nobody", "UNKNOWN_WALLET"),
         ("points", "bob", "INSUFFICIENT_POINTS"),
         ("merchant", "nobody", "UNKNOWN_MERCHANT"),
+        ("stock", "nothing", "UNKNOWN_ARTICLE"),
         ("card", "tok_declined-9", "CARD_DECLINED"),
         ("card", "4242424242424242", "UNKNOWN_CARD"),
     ],

@@ -187,7 +187,7 @@ def test_a_bug_planted_in_refunds_is_caught(
     monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     plant(monkeypatch)
-    with pytest.raises(Violation, match="S13|L1"):
+    with pytest.raises(Violation, match=r"S13|L1"):
         run(walk(World(), "refund at once", "points_and_card"))
 
 

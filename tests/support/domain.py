@@ -8,7 +8,7 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
-from coordinator.domain.opening import open_transaction
+from coordinator.domain.opening import Terms, open_transaction
 from coordinator.domain.phase import Role
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Step, StepStatus, Tender
@@ -25,7 +25,7 @@ SOURCES = {
     phase.name: "tok_very_secret" if phase.secret_source else "wallet-1"
     for phase in PHASES.values()
     if phase.role is Role.TAKES
-}
+} | {phase.name: "article-1" for phase in PHASES.values() if phase.role is Role.KEEPS}
 
 _CALLED_AS = {
     State.CREATED: StepStatus.UNTRIED,
@@ -54,6 +54,7 @@ def opened(flow: Flow = BOTH) -> Draft:
         order_id="order-1",
         customer_id="customer-1",
         now=NOW,
+        terms=Terms(items={phase.name: SOURCES[phase.name] for phase in flow.keepers}),
     )
 
 

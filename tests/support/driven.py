@@ -187,7 +187,7 @@ class Run:
                 assert before.state is State.CREATED
                 assert self.now >= before.try_deadline
             case "RESERVATION_EXPIRED":
-                assert before.state is State.RESERVED
+                assert before.state in {State.CREATED, State.RESERVED}
                 assert self.now >= before.reserved_until
             case code:
                 assert (code, failure.phase) in self.refusals

@@ -431,6 +431,18 @@ def _refuses_refunds(_fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> A
     return ask(request)
 
 
+def says_no_refunds_to_large_ones(
+    _fence: BrokenFence, request: pb.TryRequest, ask: Ask
+) -> pb.TryResponse:
+    """Refuses refunds of 100 and more as one that has none, and makes small ones."""
+    if not request.HasField("refund_of") or request.amount.minor_units < 100:
+        response: pb.TryResponse = ask(request)
+        return response
+    answer = _echo(request, pb.STATUS_REFUSED)
+    answer.refusal.CopyFrom(pb.Refusal(code="NO_REFUNDS", reason="None of these."))
+    return pb.TryResponse(answer=answer)
+
+
 def _refunds_anything(_fence: BrokenFence, request: pb.TryRequest, ask: Ask) -> Any:
     response = ask(request)
     if response.answer.refusal.code == "NOTHING_TO_REFUND":

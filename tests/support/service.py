@@ -26,10 +26,15 @@ from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
 from coordinator.bootstrap import Coordinator, World, assemble, checked_flows
 from coordinator.config import Settings, load
+from coordinator.domain.decide import Call
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.outcome import Outcome
 from coordinator.rpc.server import Server
-from fault_injection.model_participant import ModelParticipant, Script, no_faults
+from fault_injection.model_participant import Fault, ModelParticipant, Script, no_faults
 from fault_injection.world import Recorder
+from phases.registry import PHASES
 
+PARTICIPANTS = sorted({phase.participant for phase in PHASES.values()} - {""})
 KEYS = {"shop": "shop-key", "rival": "rival-key"}
 
 
@@ -92,7 +97,7 @@ def settings(url: str, **changes: Any) -> Settings:
         **{
             "database_url": url,
             "listen": "127.0.0.1:0",
-            "participants": dict.fromkeys(("points", "card", "merchant"), "127.0.0.1:1"),
+            "participants": dict.fromkeys(PARTICIPANTS, "127.0.0.1:1"),
             "callers": {
                 name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.items()
             },
@@ -102,14 +107,45 @@ def settings(url: str, **changes: Any) -> Settings:
     )
 
 
+Models = dict[str, ModelParticipant]
+
+
+class SharedParticipant(ModelParticipant):
+    """A model that two services in two threads may use at once."""
+
+    _lock = threading.Lock()
+
+    def _apply(self, transaction_id: TransactionId, call: Call, fault: Fault | None) -> Outcome:
+        with self._lock:
+            return super()._apply(transaction_id, call, fault)
+
+
+def shared_models(script: Script = no_faults) -> Models:
+    """Participants for `running`, for more than one service."""
+    return {name: SharedParticipant(SystemClock(), script) for name in PARTICIPANTS}
+
+
 @contextmanager
-def running(url: str, script: Script = no_faults, **changes: Any) -> Iterator[Service]:
-    """A service over the (empty or used) database at `url`, until the block ends."""
+def running(
+    url: str, script: Script = no_faults, *, models: Models | None = None, **changes: Any
+) -> Iterator[Service]:
+    """A service over the (empty or used) database at `url`, until the block ends.
+
+    `models` are its participants, or None for new ones that follow `script`; `changes` are
+    settings.
+    """
     migrate(url)
     ready: threading.Event = threading.Event()
     box: dict[str, Any] = {}
     thread = threading.Thread(
-        target=lambda: asyncio.run(_serve(settings(url, **changes), script, box, ready))
+        target=lambda: asyncio.run(
+            _serve(
+                settings(url, **changes),
+                models or {name: ModelParticipant(SystemClock(), script) for name in PARTICIPANTS},
+                box,
+                ready,
+            )
+        )
     )
     thread.start()
     try:
@@ -127,17 +163,15 @@ def running(url: str, script: Script = no_faults, **changes: Any) -> Iterator[Se
 
 
 async def _serve(
-    configured: Settings, script: Script, box: dict[str, Any], ready: threading.Event
+    configured: Settings, participants: Models, box: dict[str, Any], ready: threading.Event
 ) -> None:
     clock = SystemClock()
-    participants = {
-        name: ModelParticipant(clock, script) for name in ("points", "card", "merchant")
-    }
     observer = Recorder()
     ids = SystemIds()
+    owner = ids.transaction_id()
     store = PostgresStore(
         configured.database_url.get_secret_value(),
-        owner=ids.transaction_id(),
+        owner=owner,
         sealer=Sealer([b"k" * 32]),
         lease_s=configured.lease_s,
     )
@@ -152,7 +186,7 @@ async def _serve(
     )
     try:
         await store.start()
-        coordinator = assemble(world, configured, flows=checked_flows(configured), owner="test")
+        coordinator = assemble(world, configured, flows=checked_flows(configured), owner=owner)
         server = Server(
             coordinator.servicer,
             coordinator.callbacks,

@@ -12,7 +12,7 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import Event
 from coordinator.domain.money import Money
-from coordinator.domain.opening import open_transaction
+from coordinator.domain.opening import Terms, open_transaction
 from coordinator.domain.outcome import Applied, Outcome
 from coordinator.domain.transaction import (
     Change,
@@ -78,6 +78,7 @@ def opened(
         order_id=order_id,
         customer_id=customer_id,
         now=now,
+        terms=Terms(items={phase.name: "article-1" for phase in FLOWS[flow].keepers}),
     )
 
 

@@ -10,20 +10,22 @@ import pytest
 from kessai.payments.v1 import payments_pb2 as pb
 from rich.console import Console
 
-from coordinator.cli import demo, story
+from coordinator.cli import demo, telling
+from coordinator.cli.events import Announced
 from coordinator.cli.failures import Failure
 from coordinator.cli.ledgers import Books, imbalances
 from coordinator.cli.show import payments_view
 from participants.totals import LedgerTotals
 
 
-def totals(confirmed_minor: int) -> LedgerTotals:
+def totals(confirmed_minor: int, refunded_minor: int = 0) -> LedgerTotals:
     return LedgerTotals(
         postings_minor=0,
         open_holds_minor=0,
         open_holds=0,
         confirmed_minor=confirmed_minor,
         confirmed=1,
+        refunded_minor=refunded_minor,
     )
 
 
@@ -33,38 +35,71 @@ def books(**changed: LedgerTotals) -> Books:
 
 
 def test_money_in_is_money_out() -> None:
-    assert imbalances(books(), paid_minor=1000) == []
+    assert imbalances(books(), captured_minor=1000, refunded_minor=0) == []
+    given = books(points=totals(600, 200), card=totals(400, 100), merchant=totals(1000, 300))
+    assert imbalances(given, captured_minor=1000, refunded_minor=300) == []
 
 
 @pytest.mark.parametrize(
-    ("wrong", "paid_minor", "sentence"),
+    ("wrong", "captured_minor", "sentence"),
     [
         (books(merchant=totals(1001)), 1001, "1,000 was taken, but 1,001 was given"),
         (books(card=totals(399)), 1000, "999 was taken, but 1,000 was given"),
-        (books(), 2000, "payments of 2,000 are PAID, but 1,000 was given"),
+        (books(), 2000, "payments captured 2,000, but 1,000 was given"),
         (books(points=replace(totals(600), postings_minor=1)), 1000, "sum to 1, not to 0"),
         (books(card=replace(totals(400), open_holds=2)), 1000, "2 holds still stand"),
         (replace(books(), breaks={"card": ["a balance is off"]}), 1000, "card: a balance is off"),
+        (
+            books(points=totals(600, 200)),
+            1000,
+            "0 was taken back from merchants, but 200 was given back",
+        ),
+        (books(card=totals(400, 5)), 1000, "payments say 0 was given back, but 5 was"),
     ],
 )
-def test_every_imbalance_is_told(wrong: Books, paid_minor: int, sentence: str) -> None:
-    assert sentence in "; ".join(imbalances(wrong, paid_minor))
+def test_every_imbalance_is_told(wrong: Books, captured_minor: int, sentence: str) -> None:
+    assert sentence in "; ".join(imbalances(wrong, captured_minor, refunded_minor=0))
 
 
-def refused(_world: story.World) -> str:
+def test_what_must_be_announced_is_every_settled_state_of_payments_and_refunds() -> None:
+    payments = [
+        pb.Payment(payment_id="a", state=pb.PAYMENT_STATE_FAILED),
+        pb.Payment(payment_id="b", state=pb.PAYMENT_STATE_REFUNDED),
+    ]
+    refunds = [pb.Refund(refund_id="c", state=pb.REFUND_STATE_SUCCEEDED)]
+    assert demo._announced(payments, refunds) == {
+        Announced("a", "FAILED"),
+        Announced("b", "PAID"),
+        Announced("b", "REFUNDED"),
+        Announced("c", "SUCCEEDED"),
+    }
+
+
+def test_a_refusal_is_what_was_expected_or_it_is_not_as_told() -> None:
+    def refuses() -> None:
+        raise Failure("no", code="NO")
+
+    assert telling.refusal(refuses, "NO").code == "NO"
+    with pytest.raises(telling.NotAsTold, match="expected YES, got NO"):
+        telling.refusal(refuses, "YES")
+    with pytest.raises(telling.NotAsTold, match="expected NO, got 1"):
+        telling.refusal(lambda: 1, "NO")
+
+
+def refused(_world: telling.World) -> str:
     raise Failure("the server said no", code="NO")
 
 
-def untold(_world: story.World) -> str:
-    raise story.NotAsTold("it went another way")
+def untold(_world: telling.World) -> str:
+    raise telling.NotAsTold("it went another way")
 
 
-def fine(_world: story.World) -> str:
+def fine(_world: telling.World) -> str:
     return "As told."
 
 
 def test_a_chapter_that_fails_is_a_problem_and_the_others_are_told(capsys: Any) -> None:
-    chapters = [story.Chapter(tell.__name__, tell) for tell in (refused, untold, fine)]
+    chapters = [telling.Chapter(tell.__name__, tell) for tell in (refused, untold, fine)]
     problems = demo._tell(object(), chapters)  # type: ignore[arg-type] # no chapter looks at it
     assert problems == ["refused: the server said no", "untold: it went another way"]
     assert "3. fine\n   As told." in capsys.readouterr().out
@@ -93,12 +128,12 @@ def test_a_list_of_payments_never_breaks_a_code(width: int) -> None:
 
 
 def test_expect_raises_with_what_was_seen_instead() -> None:
-    story.expect(True, "never")
-    with pytest.raises(story.NotAsTold, match="got FAILED"):
-        story.expect(False, "got FAILED")
+    telling.expect(True, "never")
+    with pytest.raises(telling.NotAsTold, match="got FAILED"):
+        telling.expect(False, "got FAILED")
 
 
 def test_the_flow_follows_from_who_pays() -> None:
-    assert story.request("k", card="tok_ok", yen=400).flow == "points_and_card"
-    assert story.request("k").flow == "points_only"
-    assert story.request("k", points=0, card="tok_ok", yen=400).flow == "card_only"
+    assert telling.request("k", card="tok_ok", yen=400).flow == "points_and_card"
+    assert telling.request("k").flow == "points_only"
+    assert telling.request("k", points=0, card="tok_ok", yen=400).flow == "card_only"

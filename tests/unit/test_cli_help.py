@@ -31,6 +31,7 @@ def test_there_is_every_command_the_issue_asks_for() -> None:
         "version", "keygen", "migrate", "serve", "up", "demo",
         "participant serve", "participant check",
         *(f"payments {name}" for name in ("create", "get", "list", "watch", "cancel", "journal")),
+        "payments capture", *(f"refunds {name}" for name in ("create", "get", "list", "watch")),
     }  # fmt: skip
     assert asked <= {" ".join(path) for path in ALL}
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import Message
-from google.rpc import code_pb2, status_pb2
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from grpc_status import rpc_status
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from kessai.payments.v1 import payments_pb2 as pb
-from kessai.payments.v1 import payments_pb2_grpc
-from typer.testing import CliRunner, Result
 
 from coordinator.cli.client import Client
-from coordinator.cli.main import app
+from tests.support.cli import KEY, Fake, Kessai, refuse
 
 PAYMENT_ID = "019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11"
-KEY = "kessai_test"
 CREATE = (
     *("payments", "create", "--flow", "points_and_card", "--amount", "1000"),
     *("--currency", "JPY", "--merchant", "shop-1"),
@@ -51,64 +43,7 @@ FAILED = payment(
 )
 
 
-class Fake(payments_pb2_grpc.PaymentServiceServicer):
-    """Answers what a test put in; remembers what was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.metadata: dict[str, Any] = {}
-        self.remaining_s = 0.0
-        self.answer: Any = None
-        self.error: tuple[grpc.StatusCode, str, list[Message]] | None = None
-
-    def _answer(self, request: Any, context: Any) -> Any:
-        copy = type(request)()
-        copy.CopyFrom(request)
-        self.asked.append(copy)
-        self.metadata = dict(context.invocation_metadata())
-        self.remaining_s = context.time_remaining()
-        if self.error is None:
-            return self.answer(request) if callable(self.answer) else self.answer
-        code, message, details = self.error
-        status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
-        for detail in details:
-            status.details.append(AnyMessage())
-            status.details[-1].Pack(detail)
-        context.abort_with_status(rpc_status.to_status(status))
-        raise AssertionError("abort raises")
-
-    CreatePayment = GetPayment = ListPayments = CancelPayment = ListJournal = _answer
-
-    def WatchPayment(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - gRPC
-        yield from self._answer(request, context)
-
-
-@pytest.fixture
-def fake() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
-def kessai(fake: Fake) -> Iterator[Callable[..., Result]]:
-    """Runs the command line against the fake."""
-    with ThreadPoolExecutor(2) as pool:
-        server = grpc.server(pool)
-        payments_pb2_grpc.add_PaymentServiceServicer_to_server(fake, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        env = {"KESSAI_ADDRESS": f"127.0.0.1:{port}", "KESSAI_API_KEY": KEY}
-        yield lambda *arguments: CliRunner().invoke(app, list(arguments), env=env)
-        server.stop(None).wait()
-
-
-def refuse(fake: Fake, code: grpc.StatusCode, reason: str, *details: Message) -> None:
-    info = ErrorInfo(domain="kessai", reason=reason)
-    fake.error = (code, f"why {reason} happened", [info, *details])
-
-
-def test_create_sends_what_was_said_with_the_key_and_a_deadline(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_create_sends_what_was_said_with_the_key_and_a_deadline(fake: Fake, kessai: Kessai) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=payment())
     result = kessai(*CREATE, "--order", "A-1", "--on-order-conflict", "cancel-previous",
                     "--customer", "c", "--key", "k1", "--timeout", "7")  # fmt: skip
@@ -129,7 +64,7 @@ def test_create_sends_what_was_said_with_the_key_and_a_deadline(
 
 
 def test_a_fresh_key_is_told_on_stderr_so_that_the_call_can_be_repeated(
-    fake: Fake, kessai: Callable[..., Result]
+    fake: Fake, kessai: Kessai
 ) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=payment())
     first, second = kessai(*CREATE), kessai(*CREATE)
@@ -140,9 +75,7 @@ def test_a_fresh_key_is_told_on_stderr_so_that_the_call_can_be_repeated(
         assert PAYMENT_ID in result.stdout
 
 
-def test_a_failed_payment_shows_its_reason_and_exits_1(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_a_failed_payment_shows_its_reason_and_exits_1(fake: Fake, kessai: Kessai) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=FAILED)
     result = kessai(*CREATE, "--key", "k")
     assert result.exit_code == 1
@@ -151,7 +84,7 @@ def test_a_failed_payment_shows_its_reason_and_exits_1(
 
 
 def test_a_payment_that_is_not_settled_yet_exits_5_and_says_how_to_follow_it(
-    fake: Fake, kessai: Callable[..., Result]
+    fake: Fake, kessai: Kessai
 ) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=payment("CAPTURING"))
     result = kessai(*CREATE, "--key", "k")
@@ -159,9 +92,7 @@ def test_a_payment_that_is_not_settled_yet_exits_5_and_says_how_to_follow_it(
     assert f"kessai payments watch {PAYMENT_ID}" in result.stderr
 
 
-def test_an_empty_key_is_refused_and_never_replaced(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_an_empty_key_is_refused_and_never_replaced(fake: Fake, kessai: Kessai) -> None:
     result = kessai(*CREATE, "--key", "")
     assert result.exit_code == 2
     assert "--key" in result.stderr
@@ -170,7 +101,7 @@ def test_an_empty_key_is_refused_and_never_replaced(
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_a_programs_error_is_one_json_object_that_has_the_key_to_repeat_the_call_with(
-    fake: Fake, kessai: Callable[..., Result], form: str
+    fake: Fake, kessai: Kessai, form: str
 ) -> None:
     fake.error = (grpc.StatusCode.DEADLINE_EXCEEDED, "", [])
     result = kessai(*CREATE, "-o", form)
@@ -179,9 +110,7 @@ def test_a_programs_error_is_one_json_object_that_has_the_key_to_repeat_the_call
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_watch_whose_time_is_over_says_how_the_payment_stands(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_a_watch_whose_time_is_over_says_how_the_payment_stands(fake: Fake, kessai: Kessai) -> None:
     class Ends(list[Any]):
         def __iter__(self) -> Iterator[Any]:
             yield from super().__iter__()
@@ -194,7 +123,7 @@ def test_a_watch_whose_time_is_over_says_how_the_payment_stands(
     assert f"kessai payments watch {PAYMENT_ID}" in result.stderr
 
 
-def test_ctrl_c_exits_130(kessai: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_130(kessai: Kessai, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_client: Client, _payment_id: str) -> pb.Payment:
         raise KeyboardInterrupt
 
@@ -202,14 +131,14 @@ def test_ctrl_c_exits_130(kessai: Callable[..., Result], monkeypatch: pytest.Mon
     assert kessai("payments", "get", PAYMENT_ID).exit_code == 130
 
 
-def test_times_are_shown_in_utc(fake: Fake, kessai: Callable[..., Result]) -> None:
+def test_times_are_shown_in_utc(fake: Fake, kessai: Kessai) -> None:
     fake.answer = pb.GetPaymentResponse(
         payment=payment(create_time=datetime(2026, 11, 21, 10, tzinfo=UTC))
     )
     assert "2026-11-21 10:00:00.000 UTC" in kessai("payments", "get", PAYMENT_ID).stdout
 
 
-def test_a_replay_is_told(fake: Fake, kessai: Callable[..., Result]) -> None:
+def test_a_replay_is_told(fake: Fake, kessai: Kessai) -> None:
     fake.answer = pb.CreatePaymentResponse(payment=payment(), replayed=True)
     result = kessai(*CREATE, "--key", "k", "-o", "jsonl")
     assert result.exit_code == 0
@@ -221,7 +150,7 @@ def test_a_replay_is_told(fake: Fake, kessai: Callable[..., Result]) -> None:
     "tender", ["points_reserve", "points_reserve:alice", "a:b:x", ":a:1", "card:4111111111111111"]
 )
 def test_a_tender_that_cannot_be_read_is_refused_without_repeating_it(
-    fake: Fake, kessai: Callable[..., Result], tender: str
+    fake: Fake, kessai: Kessai, tender: str
 ) -> None:
     result = kessai(*CREATE, "--tender", tender)
     assert result.exit_code == 2
@@ -232,7 +161,7 @@ def test_a_tender_that_cannot_be_read_is_refused_without_repeating_it(
 
 
 def test_numbers_beyond_64_bits_and_broken_text_are_usage_errors(
-    fake: Fake, kessai: Callable[..., Result]
+    fake: Fake, kessai: Kessai
 ) -> None:
     huge = kessai(*CREATE, "--amount", str(2**63))
     broken = kessai(*CREATE, "--order", "\udcff")
@@ -241,9 +170,7 @@ def test_numbers_beyond_64_bits_and_broken_text_are_usage_errors(
     assert not fake.asked
 
 
-def test_field_violations_are_shown_field_by_field(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_field_violations_are_shown_field_by_field(fake: Fake, kessai: Kessai) -> None:
     violations = [
         BadRequest.FieldViolation(
             field="tenders[0].amount.minor_units", description="must be above 0", reason="RANGE"
@@ -269,9 +196,7 @@ def test_field_violations_are_shown_field_by_field(
     }  # fmt: skip
 
 
-def test_a_refusal_says_its_reason_and_when_to_repeat(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_a_refusal_says_its_reason_and_when_to_repeat(fake: Fake, kessai: Kessai) -> None:
     retry = RetryInfo()
     retry.retry_delay.FromMilliseconds(500)
     refuse(fake, grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_IN_FLIGHT", retry)
@@ -281,14 +206,12 @@ def test_a_refusal_says_its_reason_and_when_to_repeat(
     assert "repeat it in 0.5 s with the same --key" in result.stderr
 
 
-def test_a_database_that_is_down_is_the_servers_refusal(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_a_database_that_is_down_is_the_servers_refusal(fake: Fake, kessai: Kessai) -> None:
     refuse(fake, grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
     assert kessai("payments", "get", PAYMENT_ID).exit_code == 4
 
 
-def test_no_server_and_no_answer_in_time_exit_3(fake: Fake, kessai: Callable[..., Result]) -> None:
+def test_no_server_and_no_answer_in_time_exit_3(fake: Fake, kessai: Kessai) -> None:
     away = kessai("payments", "get", PAYMENT_ID, "--address", "127.0.0.1:1")
     assert away.exit_code == 3
     assert "cannot reach 127.0.0.1:1" in away.stderr
@@ -299,14 +222,14 @@ def test_no_server_and_no_answer_in_time_exit_3(fake: Fake, kessai: Callable[...
     assert "did not answer in time" in slow.stderr
 
 
-def test_a_bad_address_or_key_is_a_usage_error(kessai: Callable[..., Result]) -> None:
+def test_a_bad_address_or_key_is_a_usage_error(kessai: Kessai) -> None:
     assert kessai("payments", "list", "--address", "nowhere").exit_code == 2
     result = kessai("payments", "list", "--api-key", "schlüssel")
     assert result.exit_code == 2
     assert "schlüssel" not in result.output
 
 
-def test_list_follows_pages_up_to_the_limit(fake: Fake, kessai: Callable[..., Result]) -> None:
+def test_list_follows_pages_up_to_the_limit(fake: Fake, kessai: Kessai) -> None:
     def page(request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
         start = int(request.page_token or 0)
         count = min(request.page_size, 3)
@@ -321,7 +244,7 @@ def test_list_follows_pages_up_to_the_limit(fake: Fake, kessai: Callable[..., Re
     assert [request.page_size for request in fake.asked] == [7, 4, 1]
 
 
-def test_list_sends_its_filters(fake: Fake, kessai: Callable[..., Result]) -> None:
+def test_list_sends_its_filters(fake: Fake, kessai: Kessai) -> None:
     fake.answer = pb.ListPaymentsResponse(payments=[payment(), FAILED])
     result = kessai(
         *("payments", "list", "--state", "PAID", "--state", "FAILED", "--order", "o"),
@@ -339,7 +262,7 @@ def test_list_sends_its_filters(fake: Fake, kessai: Callable[..., Result]) -> No
 
 
 def test_list_refuses_times_states_and_limits_it_cannot_read(
-    kessai: Callable[..., Result],
+    kessai: Kessai,
 ) -> None:
     for option in (("--from", "yesterday"), ("--to", "x"), ("--state", "LOST"), ("--limit", "0")):
         result = kessai("payments", "list", *option)
@@ -347,9 +270,7 @@ def test_list_refuses_times_states_and_limits_it_cannot_read(
         assert option[0] in result.stderr
 
 
-def test_watch_prints_every_change_and_ends_by_the_last_one(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_watch_prints_every_change_and_ends_by_the_last_one(fake: Fake, kessai: Kessai) -> None:
     changes = [payment("CREATED"), payment("CAPTURING"), FAILED]
     fake.answer = [pb.WatchPaymentResponse(payment=item) for item in changes]
     lines = kessai("payments", "watch", PAYMENT_ID)
@@ -363,7 +284,7 @@ def test_watch_prints_every_change_and_ends_by_the_last_one(
     assert kessai("payments", "watch", PAYMENT_ID, "-o", "json").exit_code == 5
 
 
-def test_cancel_sends_its_reason(fake: Fake, kessai: Callable[..., Result]) -> None:
+def test_cancel_sends_its_reason(fake: Fake, kessai: Kessai) -> None:
     fake.answer = pb.CancelPaymentResponse(payment=FAILED)
     assert kessai("payments", "cancel", PAYMENT_ID, "--reason", "left").exit_code == 0
     assert fake.asked[0].reason == "left"
@@ -373,9 +294,7 @@ def test_cancel_sends_its_reason(fake: Fake, kessai: Callable[..., Result]) -> N
     assert kessai("payments", "cancel", PAYMENT_ID).exit_code == 4
 
 
-def test_the_journal_reads_as_transitions_and_attempts(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_the_journal_reads_as_transitions_and_attempts(fake: Fake, kessai: Kessai) -> None:
     entries = [
         pb.JournalEntry(
             sequence=1,
@@ -397,10 +316,140 @@ def test_the_journal_reads_as_transitions_and_attempts(
     assert len(json.loads(kessai("payments", "journal", PAYMENT_ID, "-o", "json").stdout)) == 2
 
 
-def test_get_shows_other_currencies_in_their_own_form(
-    fake: Fake, kessai: Callable[..., Result]
-) -> None:
+def test_get_shows_other_currencies_in_their_own_form(fake: Fake, kessai: Kessai) -> None:
     dollars = payment()
     dollars.amount.CopyFrom(pb.Money(currency_code="USD", minor_units=123456))
     fake.answer = pb.GetPaymentResponse(payment=dollars)
     assert "1,234.56 USD" in kessai("payments", "get", PAYMENT_ID).stdout
+
+
+def test_create_sends_the_terms_of_a_reservation(fake: Fake, kessai: Kessai) -> None:
+    reserved = payment("RESERVED", capture=pb.CAPTURE_MODE_MANUAL)
+    reserved.reserve_until.FromDatetime(datetime(2026, 11, 21, 10, tzinfo=UTC))
+    reserved.items.add(phase="stock_reserve", item_id="lamp-7")
+    fake.answer = pb.CreatePaymentResponse(payment=reserved)
+    result = kessai(
+        *(*CREATE, "--capture", "manual", "--reserve-for", "90s"),
+        *("--item", "stock_reserve=lamp-7", "--item", "box_reserve=3"),
+    )
+    assert result.exit_code == 0  # it is as it was asked for
+    [request] = fake.asked
+    assert request.capture == pb.CAPTURE_MODE_MANUAL
+    assert request.reserve_for.ToJsonString() == "90s"
+    assert [(item.phase, item.item_id) for item in request.items] == [
+        ("stock_reserve", "lamp-7"),
+        ("box_reserve", "3"),
+    ]
+    assert "2026-11-21 10:00:00.000 UTC" in result.stdout
+    assert "lamp-7 by stock_reserve" in result.stdout
+    assert f"kessai payments capture {PAYMENT_ID}" in result.stderr
+    assert f"kessai payments cancel {PAYMENT_ID}" in result.stderr
+
+
+def test_what_is_not_said_of_a_reservation_is_not_sent(fake: Fake, kessai: Kessai) -> None:
+    fake.answer = pb.CreatePaymentResponse(payment=payment())
+    assert kessai(*CREATE).exit_code == 0
+    [request] = fake.asked
+    assert not request.capture
+    assert not request.HasField("reserve_for")
+    assert not request.items
+
+
+def test_terms_that_cannot_be_read_are_usage_errors(fake: Fake, kessai: Kessai) -> None:
+    for option in (("--capture", "later"), ("--reserve-for", "soon"), ("--item", "lamp")):
+        result = kessai(*CREATE, *option)
+        assert result.exit_code == 2
+        assert option[0] in result.stderr
+    assert not fake.asked
+
+
+def test_a_payment_that_waits_for_its_customer_says_where_to_send_them(
+    fake: Fake, kessai: Kessai
+) -> None:
+    waiting = payment("CREATED")
+    waiting.steps[0].next_action.CopyFrom(
+        pb.NextAction(kind="redirect", url="https://card.example/confirm/\x1b1")
+    )
+    fake.answer = pb.CreatePaymentResponse(payment=waiting)
+    result = kessai(*CREATE, "--key", "k")
+    assert result.exit_code == 5
+    assert "https://card.example/confirm/" in result.stdout
+    assert "card_charge waits for the customer (redirect)" in result.stderr
+    assert f"kessai payments watch {PAYMENT_ID}" in result.stderr
+    assert "\x1b" not in result.output
+    fake.answer = [pb.WatchPaymentResponse(payment=waiting)]
+    assert "waits for the customer" in kessai("payments", "watch", PAYMENT_ID).stdout
+
+
+def test_capture_takes_all_of_it_without_another_call(fake: Fake, kessai: Kessai) -> None:
+    fake.answer = pb.CapturePaymentResponse(payment=payment())
+    result = kessai("payments", "capture", PAYMENT_ID, "--key", "k")
+    assert result.exit_code == 0
+    assert fake.asked == [pb.CapturePaymentRequest(payment_id=PAYMENT_ID, idempotency_key="k")]
+
+
+def test_capture_takes_a_part_in_the_payments_currency(fake: Fake, kessai: Kessai) -> None:
+    captured = payment()
+    captured.captured_amount.CopyFrom(pb.Money(currency_code="JPY", minor_units=700))
+    captured.steps[0].amount.CopyFrom(pb.Money(currency_code="JPY", minor_units=400))
+    captured.steps[0].final_amount.CopyFrom(pb.Money(currency_code="JPY", minor_units=100))
+
+    def answer(request: Any) -> Any:
+        if isinstance(request, pb.GetPaymentRequest):
+            return pb.GetPaymentResponse(payment=payment("RESERVED"))
+        return pb.CapturePaymentResponse(payment=captured, replayed=True)
+
+    fake.answer = answer
+    result = kessai(
+        *("payments", "capture", PAYMENT_ID, "--amount", "700"),
+        *("--split", "exact:points_reserve=600,card_charge=100"),
+    )
+    assert result.exit_code == 0
+    request = fake.asked[-1]
+    assert request.amount == pb.Money(currency_code="JPY", minor_units=700)
+    assert [(share.method, share.amount.minor_units) for share in request.split.exact.shares] == [
+        ("points_reserve", 600),
+        ("card_charge", 100),
+    ]
+    assert request.split.exact.shares[0].amount.currency_code == "JPY"
+    assert f"--key {request.idempotency_key}" in result.stderr
+    assert "used before" in result.stderr
+    assert "700 JPY" in result.stdout
+    assert "100 of 400 JPY" in result.stdout
+
+
+def test_a_capture_ends_by_the_payments_state(fake: Fake, kessai: Kessai) -> None:
+    fake.answer = pb.CapturePaymentResponse(payment=FAILED)
+    assert kessai("payments", "capture", PAYMENT_ID).exit_code == 1
+    fake.answer = pb.CapturePaymentResponse(payment=payment("SETTLING"))
+    assert kessai("payments", "capture", PAYMENT_ID).exit_code == 5
+    refuse(fake, grpc.StatusCode.FAILED_PRECONDITION, "RESERVATION_EXPIRED")
+    late = kessai("payments", "capture", PAYMENT_ID, "-o", "json")
+    assert late.exit_code == 4
+    assert json.loads(late.stderr)["error"] == "RESERVATION_EXPIRED"
+    assert json.loads(late.stderr)["key"] == fake.asked[-1].idempotency_key
+
+
+def test_a_split_that_cannot_be_read_is_refused_before_anything_is_asked(
+    fake: Fake, kessai: Kessai
+) -> None:
+    for command in (("payments", "capture"), ("refunds", "create")):
+        result = kessai(*command, PAYMENT_ID, "--split", "exact:points_reserve=x")
+        assert result.exit_code == 2
+        assert "points_reserve=x" in result.stderr
+    assert not fake.asked
+
+
+def test_get_shows_what_was_captured_and_given_back(fake: Fake, kessai: Kessai) -> None:
+    shown = payment(
+        captured_amount=pb.Money(currency_code="JPY", minor_units=700),
+        refunded_amount=pb.Money(currency_code="JPY", minor_units=250),
+    )
+    fake.answer = pb.GetPaymentResponse(payment=shown)
+    lines = kessai("payments", "get", PAYMENT_ID).stdout.splitlines()
+    assert ["captured", "700", "JPY"] in [line.split() for line in lines]
+    assert ["refunded", "250", "JPY"] in [line.split() for line in lines]
+    fake.answer = pb.ListPaymentsResponse(payments=[shown])
+    listed = kessai("payments", "list").stdout
+    assert "700 of 1,000 JPY" in listed
+    assert "250 JPY" in listed

@@ -12,10 +12,13 @@ import pytest
 from coordinator.bootstrap import checked_flows
 from coordinator.config import load
 from coordinator.domain.errors import ConfigurationError
+from phases.registry import PHASES
 
+PARTICIPANTS = sorted({phase.participant for phase in PHASES.values()} - {""})
+ADDRESSES = dict.fromkeys(PARTICIPANTS, "a:1") | {"merchant": "[::1]:3"}
 GOOD: dict[str, Any] = {
     "database_url": "postgresql://user:hunter2@db/kessai",
-    "participants": {"points": "a:1", "card": "b:2", "merchant": "[::1]:3"},
+    "participants": ADDRESSES,
     "callers": {"shop": "0" * 64},
     "seal_keys": (base64.b64encode(b"k" * 32).decode(),),
 }
@@ -125,7 +128,9 @@ def test_flows_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_flow_whose_participant_has_no_address_is_refused_at_start() -> None:
-    with pytest.raises(ConfigurationError, match="no address for card, merchant"):
+    missing = ", ".join(name for name in PARTICIPANTS if name != "points")
+    needed = f"no address for {missing}, which the flows need; KESSAI_FLOWS chooses"
+    with pytest.raises(ConfigurationError, match=needed):
         checked_flows(load(**(GOOD | {"participants": {"points": "a:1"}})))
 
 

@@ -140,6 +140,17 @@ def test_at_the_try_deadline_what_is_not_held_is_released(status: StepStatus) ->
     assert "last error" not in action.failure.reason
 
 
+def test_a_customer_who_did_not_act_while_the_reservation_lasted_let_it_expire() -> None:
+    draft = standing(State.CREATED, points_reserve=HELD, merchant_credit=PENDING)
+    end = draft.transaction.reserved_until
+    draft = evolve(draft, transaction=evolve(draft.transaction, try_deadline=end))
+    action = decide(draft.transaction, BOTH, end)
+    assert isinstance(action, Advance)
+    assert action.failure == Failure(
+        "RESERVATION_EXPIRED", "Merchant was not completed in time", "merchant_credit"
+    )
+
+
 def test_the_deadlines_failure_names_the_last_error_if_there_was_one() -> None:
     draft = opened()
     step = evolve(draft.transaction.step("points_reserve"), last_error="UNAVAILABLE")

@@ -69,6 +69,13 @@ def test_only_moving_money_needs_a_participant() -> None:
     assert Phase("a", "A", Role.ANNOUNCES).participant == ""
 
 
+@pytest.mark.parametrize("role", [Role.GIVES, Role.KEEPS])
+def test_only_a_tender_has_a_secret_source(role: Role) -> None:
+    with pytest.raises(ValueError, match="secret source"):
+        Phase("a", "A", role, "p", secret_source=True)
+    assert Phase("a", "A", Role.TAKES, "p", secret_source=True).secret_source
+
+
 @pytest.mark.parametrize("field", ["poll_s", "park_s", "longest_hold_s"])
 @pytest.mark.parametrize("value", [0.0, -1.0, NAN, INFINITY])
 def test_a_phase_rests_for_a_time_that_ends(field: str, value: float) -> None:
