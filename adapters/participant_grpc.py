@@ -231,10 +231,9 @@ def outcome_of(transaction_id: TransactionId, call: Call, response: _Response | 
         return Unknown("ANSWER_MISMATCH", f"the answer has another {wrong}", suspicious=True)
     match meaning:
         case _Meaning.APPLIED:
-            return Applied(_clip(call, answer.reference, MAX_REFERENCE))
+            return Applied(_reference(call, answer))
         case _Meaning.PENDING:
-            reference = _clip(call, answer.reference, MAX_REFERENCE)
-            return Pending(reference, _next_action(call, answer))
+            return Pending(_reference(call, answer), _next_action(call, answer))
         case _Meaning.REFUSED:
             reason = _clip(call, answer.refusal.reason, MAX_REASON)
             return Refused(
@@ -286,6 +285,15 @@ def _differs(given: pb.Money, money: Money | None) -> str:
     if money is None or given.minor_units != money.minor:
         return "amount"
     return "currency" if given.currency_code != money.currency else ""
+
+
+def _reference(call: Call, answer: pb.Answer) -> str:
+    """The participant's reference; nothing when that could be, or contain, the secret.
+
+    Once the secret is forgotten nobody can tell, and the reference of the Try is kept.
+    """
+    reference = _clip(call, answer.reference, MAX_REFERENCE)
+    return "" if _TAKEN_OUT in reference else reference
 
 
 def _next_action(call: Call, answer: pb.Answer) -> NextAction | None:

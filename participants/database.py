@@ -34,6 +34,7 @@ def make_engine(url: str, *, connections: int = 16) -> sa.Engine:
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # what is read after waiting for a lock has to be new
         hide_parameters=True,  # an error's text goes to the log; what a caller sent does not
         connect_args={"options": f"-c lock_timeout={_LOCK_TIMEOUT_MS}"},
     )

@@ -148,7 +148,10 @@ class Transaction(Record, frozen=True):
         """How much was decided to be taken, in minor units; 0 until then, and once released."""
         if self.state in CANCELLABLE or self.state in RELEASED:
             return 0
-        return sum(step.final_minor or 0 for step in self.steps if step.role is Role.GIVES)
+        # Older versions did not write down what becomes final: it is all of it.
+        return sum(
+            step.final.minor for step in self.steps if step.role is Role.GIVES and step.final
+        )
 
     def step(self, phase: str) -> Step:
         """The step of `phase`. Raises KeyError when the flow has none."""

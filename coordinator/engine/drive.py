@@ -307,9 +307,17 @@ class Driver:
         return Draft(as_recovered(fresh)) if fresh.claimed_by in {"", self._owner} else None
 
     def _only_reclaimed(self, fresh: Transaction, change: Change) -> bool:
-        """Whether nothing happened since but that this process claimed the row once more."""
+        """Whether nothing happened since but that this process claimed the row once more.
+
+        One version further, so that nobody else had it in between: what another process sent to a
+        participant leaves no other trace in the row.
+        """
         before = change.after.sequence - len(change.entries)
-        return fresh.claimed_by == self._owner and fresh.sequence == before
+        return (fresh.claimed_by, fresh.sequence, fresh.version) == (
+            self._owner,
+            before,
+            change.expected_version + 1,
+        )
 
     def _publish(self, transaction: Transaction) -> None:
         if asyncio.current_task() is self._tasks.get(transaction.id):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from coordinator.domain.errors import (
+    FlowNotServed,
     KeyReused,
     LostTheRace,
     NotFound,
@@ -64,7 +65,7 @@ class NewRefund(Record, frozen=True):
 
 def refundable(payment: Transaction, refunds: Sequence[Transaction]) -> dict[str, int]:
     """What is left of each tender, in minor units, by method in the flow's order."""
-    left = {s.phase: s.final_minor or 0 for s in payment.steps if s.role is Role.TAKES}
+    left = {s.phase: s.final.minor for s in payment.steps if s.role is Role.TAKES and s.final}
     for refund in refunds:
         if refund.state is State.FAILED:
             continue
@@ -87,7 +88,7 @@ class OpenRefund:
         self._ids = ids
 
     async def __call__(self, new: NewRefund) -> Accepted:
-        """Makes the refund durable and has it driven.
+        """Makes the refund durable and has it driven; a repeated key finds the refund it made.
 
         Raises InvalidRequest, NotFound, KeyReused, WrongState, RefundExceedsPayment,
         RefundExceedsTender, FlowNotServed, LostTheRace, StoreUnavailable, Overloaded.
@@ -95,8 +96,21 @@ class OpenRefund:
         known = await self._store.find_by_key(new.caller, new.idempotency_key)
         if known is not None:
             return self._replay(known, new)
+        try:
+            return await self._open(new)
+        except (RefundExceedsPayment, RefundExceedsTender):
+            # What is in the way may be the refund that this very key has made meanwhile.
+            known = await self._store.find_by_key(new.caller, new.idempotency_key)
+            if known is None:
+                raise
+            return self._replay(known, new)
+
+    async def _open(self, new: NewRefund) -> Accepted:
         payment = await self._paid(new)
         flow = served(self._flows, payment)
+        wanted = {step.phase for step in payment.steps if step.role is Role.TAKES}
+        if not wanted <= {phase.name for phase in flow.refund.called}:
+            raise FlowNotServed(payment.id, payment.flow)  # it lost the phase of a tender
         for _ in range(RACES):
             refunds = await self._store.refunds_of(payment.id)
             shares = _shares(payment, refundable(payment, refunds), new.part)

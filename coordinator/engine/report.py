@@ -15,7 +15,7 @@ from coordinator.domain.errors import LostTheRace, NotFound, NotUndone
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import LIVE, RELEASED
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused
+from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation, Phase
 from coordinator.domain.record import evolve
 from coordinator.domain.step import Result, Step, StepStatus
@@ -68,6 +68,9 @@ class Report:
                 raise NotFound(transaction_id)
             if step.status in _OVER and (found.state in RELEASED or step.dropped):
                 return await self._undo(found, step, its)
+            if found.state in RELEASED or step.dropped:
+                # It is being cancelled; whether that came before this success is not known yet.
+                raise NotUndone(found.id, phase)
             if step.status in _OVER or found.state not in LIVE or step.next_attempt_at is None:
                 return None  # it is known already, or being asked for just now
             if await self._ask_now(found, step):
@@ -99,7 +102,8 @@ class Report:
     async def _undo(self, found: Transaction, step: Step, phase: Phase) -> None:
         """Cancels what is held although the step is over; nothing when nothing is held."""
         known = await self._call(found, step, phase, Operation.QUERY)
-        if isinstance(known, Refused):
+        knows_nothing = isinstance(known, Unknown) and known.code == "UNKNOWN_TRANSACTION"
+        if isinstance(known, Refused) or knows_nothing:
             return
         results = [Result(phase.name, Operation.QUERY, known)]
         undone: Outcome = known

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from coordinator.domain.machine import State
 from coordinator.domain.phase import Operation
+from coordinator.engine.refund import NewRefund
+from coordinator.engine.shares import Part
 from fault_injection.business_paths import PATHS, capture_or_cancel
 from fault_injection.invariants import Scene, check
 from fault_injection.model_participant import (
@@ -106,3 +110,19 @@ def test_of_a_capture_and_a_cancel_at_one_instant_exactly_one_wins(flow: str) ->
     events = {entry.event for entry in scene.journal}
     assert ("capture" in events) != ("release" in events)
     assert scene.transaction.state in {State.PAID, State.FAILED}
+
+
+def test_the_same_refund_asked_for_many_times_at_once_is_one_refund_for_everybody() -> None:
+    async def play() -> None:
+        world = World()
+        await world.start()
+        [payment_id] = await PATHS["pay"].walk(world, "points_and_card")
+        new = NewRefund("shop", "refund-1", payment_id, Part())
+        answers = await asyncio.gather(*(world.refund(new) for _ in range(15)))
+        assert len({answer.transaction.id for answer in answers}) == 1
+        assert [answer.replayed for answer in answers].count(False) == 1
+        await world.until_settled(answers[0].transaction.id)
+        check(await world.scene(payment_id))
+        await world.close()
+
+    run(play())

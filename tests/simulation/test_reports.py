@@ -209,3 +209,26 @@ def test_a_report_on_a_refused_step_changes_nothing() -> None:
         await world.close()
 
     run(play())
+
+
+def test_a_report_while_the_release_is_under_way_has_to_be_repeated() -> None:
+    """The Cancel may have been answered before the late success, and not be durable yet."""
+
+    async def play() -> None:
+        refused = at("merchant_credit", Operation.TRY, Refuse(), 1)
+        silent = at("points_reserve", Operation.CANCEL, LoseRequest(), 3)
+        world = World(lambda tx, call, n: refused(tx, call, n) or silent(tx, call, n))
+        await world.start()
+        accepted = await world.accept(payment(), 0.0)
+        await world.clock.sleep(1.0)
+        found = await world.store.get(accepted.transaction.id)
+        assert found is not None
+        assert found.state is State.CANCELLING
+        with pytest.raises(NotUndone):
+            await world.report("points", found.id, "points_reserve")
+        await world.until_settled(found.id)
+        await world.report("points", found.id, "points_reserve")
+        check(await world.scene(found.id))
+        await world.close()
+
+    run(play())
