@@ -128,12 +128,16 @@ def test_events_are_claimed_in_order_one_for_each_transaction_and_for_a_lease(
                 await committed(one, change)
                 events += change.events
             events.sort(key=lambda event: event.at)
-            columns = "sequence, at, caller, flow, amount_minor, currency, merchant_id, order_id"
+            columns = (
+                "sequence, at, caller, flow, amount_minor, currency, merchant_id, order_id,"
+                " late_phase, captured_minor, refunded_minor"
+            )
             stores.execute(
                 f"INSERT INTO outbox (id, transaction_id, state, customer_id, {columns})"
                 " SELECT '01900000-0000-7000-8000-ffffffffffff', transaction_id, 'REFUNDED',"
                 " customer_id, sequence + 1, at, caller, flow, amount_minor, currency,"
-                f" merchant_id, order_id FROM outbox WHERE id = '{events[0].id}'"
+                " merchant_id, order_id, late_phase, captured_minor, refunded_minor"
+                f" FROM outbox WHERE id = '{events[0].id}'"
             )
 
             assert await one.claim_events(2, 30.0) == events[:2]
