@@ -75,8 +75,16 @@ OPERATIONS = [
 ]
 
 
+WHOLE = ("points_and_card", "points_only")
+"""Flows whose every path meets every fault; of the others, which are made of the same phases and
+cost minutes, the paths that hold the most."""
+
+
 @pytest.mark.parametrize(("operation", "fault"), OPERATIONS)
-@pytest.mark.parametrize(("path", "flow"), WALKS)
+@pytest.mark.parametrize(
+    ("path", "flow"),
+    [(path, flow) for path, flow in WALKS if flow in WHOLE or path in ("pay", "refund at once")],
+)
 def test_a_fault_in_a_payment_or_in_its_refund_never_leaves_money_behind(
     path: str, flow: str, operation: Operation, fault: str
 ) -> None:
