@@ -6,7 +6,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/kessai
 COPY requirements/runtime.txt requirements/runtime.txt
-RUN /opt/kessai/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
+RUN /opt/kessai/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY proto proto
 COPY coordinator coordinator
@@ -18,7 +18,7 @@ COPY fault_injection fault_injection
 # hashed, is taken out of the developers' list.
 COPY requirements/dev.txt requirements/dev.txt
 RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt > requirements/build.txt \
-    && pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+    && pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt \
     && pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/kessai/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
