@@ -38,6 +38,7 @@ CODES = {
     "string.pattern": "BAD_FORMAT",
     "string.uuid": "BAD_FORMAT",
     "int64.gt_lte": "OUT_OF_RANGE",
+    "int64.gte": "OUT_OF_RANGE",
     "int32.gte_lte": "OUT_OF_RANGE",
     "bytes.len": "BAD_FORMAT",
     "bytes.min_len": "FIELD_REQUIRED",

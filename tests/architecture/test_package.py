@@ -77,7 +77,7 @@ def test_a_package_says_that_it_is_typed(package: str, wheel: set[str]) -> None:
     assert f"{package}/py.typed" in wheel
 
 
-@pytest.mark.parametrize("name", ["events", "participant", "payments"])
+@pytest.mark.parametrize("name", ["admin", "events", "participant", "payments"])
 def test_a_contract_comes_with_its_python_and_its_types(name: str, wheel: set[str]) -> None:
     folder = f"kessai/{name}/v1/{name}"
     assert {f"{folder}.proto", f"{folder}_pb2.py", f"{folder}_pb2.pyi"} <= wheel

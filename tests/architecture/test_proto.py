@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
+ADMIN = Path("kessai/admin/v1/admin.proto")
 EVENTS = Path("kessai/events/v1/events.proto")
 PAYMENTS = Path("kessai/payments/v1/payments.proto")
 
@@ -86,6 +87,12 @@ def test_the_check_names_a_generated_file_that_has_no_source(copy: Path) -> None
             "  // Reads one payment.\n",
             "",
             '"GetPayment" should have a non-empty comment',
+        ),
+        (
+            ADMIN,
+            "  // CancelTransaction.\n",
+            "",
+            '"OPERATOR_ACTION_CANCEL" should have a non-empty comment',
         ),
         (EVENTS, "string flow = 4;", "string Flow = 4;", '"Flow" should be lower_snake_case'),
         (PAYMENTS, "  ORDER_CONFLICT_REJECT = 1;", "  REJECT = 1;", '"REJECT" should be prefixed'),

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from buf.validate import validate_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
+from kessai.admin.v1 import admin_pb2
 from kessai.payments.v1 import payments_pb2 as pb
 
 from coordinator.domain import errors
@@ -57,8 +58,8 @@ def test_our_own_bugs_tell_a_caller_nothing(error: Exception) -> None:
 def rules() -> set[str]:
     """Every rule that our requests carry, as protovalidate names it."""
     found: set[str] = set()
-    for message in pb.DESCRIPTOR.message_types_by_name.values():
-        for field in message.fields:
+    for file in (pb.DESCRIPTOR, admin_pb2.DESCRIPTOR):
+        for field in (f for m in file.message_types_by_name.values() for f in m.fields):
             extension: Any = validate_pb2.field
             options: Any = field.GetOptions().Extensions[extension]
             found |= {"required"} if options.required else set()
