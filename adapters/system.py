@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random  # noqa: TID251 - the Randomness port's own implementation
+import time
 from datetime import UTC, datetime
 
 import uuid6  # noqa: TID251 - the Ids port's own implementation
@@ -24,6 +25,10 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Returns after `seconds`; other tasks run meanwhile."""
         await asyncio.sleep(seconds)  # noqa: TID251 - the Clock port's own implementation
+
+    def monotonic(self) -> float:
+        """Seconds of the machine's finest counter."""
+        return time.perf_counter()
 
 
 class SystemIds:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.outcome import Outcome
+from coordinator.domain.phase import Operation
 from coordinator.domain.record import Record
 from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
 
@@ -25,6 +27,9 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Returns after `seconds`."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment: never goes back, for measuring how long things take."""
 
 
 class Ids(Protocol):
@@ -60,14 +65,45 @@ class Publisher(Protocol):
         """Returns once the broker has durably taken the event. Raises PublishFailed otherwise."""
 
 
+class BreakerState(StrEnum):
+    """What a participant's circuit breaker lets through."""
+
+    CLOSED = "closed"
+    """Every call."""
+    HALF_OPEN = "half-open"
+    """A trial call, after it was open for a while."""
+    OPEN = "open"
+    """Nothing: the participant is taken for down."""
+
+
 class Observer(Protocol):
-    """Sees what happens, for logs and metrics. It must be quick and must not raise."""
+    """Sees what happens, for logs and metrics. It must be quick and must not raise.
+
+    Everything is told in the event loop's thread.
+    """
 
     def committed(self, change: Change) -> None:
         """This change is durable."""
 
     def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
         """Something failed that will be tried again, or that is our own bug."""
+
+    def called(
+        self, participant: str, operation: Operation, outcome: Outcome, seconds: float
+    ) -> None:
+        """A call to a participant came back after so long."""
+
+    def grouped(self, writes: int, seconds: float) -> None:
+        """A group of so many writes was handed to the database, and came back after so long."""
+
+    def claim_lost(self, transaction_id: TransactionId) -> None:
+        """Another process holds a transaction that this one was driving."""
+
+    def breaker_changed(self, participant: str, state: BreakerState) -> None:
+        """The participant's circuit breaker is in another state than before."""
+
+    def served(self, method: str, code: str) -> None:
+        """A call of a caller was answered: `code` is the gRPC status' name, OK for success."""
 
 
 class Committed(Record, frozen=True):

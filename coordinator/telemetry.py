@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import structlog
 
+from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import SETTLED
+from coordinator.domain.outcome import Outcome
+from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, Transaction
-from coordinator.ports import Observer
+from coordinator.ports import BreakerState, Observer
 
 ALLOWED = frozenset(
     {
@@ -35,6 +38,7 @@ ALLOWED = frozenset(
         "level",
         "method",
         "owner",
+        "participant",
         "payment_id",
         "phase",
         "reason",
@@ -95,6 +99,77 @@ class Unfailing:
         """See `Observer.troubled`."""
         with suppress(Exception):
             self._observer.troubled(what, error, transaction_id)
+
+    def called(
+        self, participant: str, operation: Operation, outcome: Outcome, seconds: float
+    ) -> None:
+        """See `Observer.called`."""
+        with suppress(Exception):
+            self._observer.called(participant, operation, outcome, seconds)
+
+    def grouped(self, writes: int, seconds: float) -> None:
+        """See `Observer.grouped`."""
+        with suppress(Exception):
+            self._observer.grouped(writes, seconds)
+
+    def claim_lost(self, transaction_id: TransactionId) -> None:
+        """See `Observer.claim_lost`."""
+        with suppress(Exception):
+            self._observer.claim_lost(transaction_id)
+
+    def breaker_changed(self, participant: str, state: BreakerState) -> None:
+        """See `Observer.breaker_changed`."""
+        with suppress(Exception):
+            self._observer.breaker_changed(participant, state)
+
+    def served(self, method: str, code: str) -> None:
+        """See `Observer.served`."""
+        with suppress(Exception):
+            self._observer.served(method, code)
+
+
+class Several:
+    """An `Observer` that passes on to all of these, in order."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def committed(self, change: Change) -> None:
+        """See `Observer.committed`."""
+        for observer in self._observers:
+            observer.committed(change)
+
+    def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
+        """See `Observer.troubled`."""
+        for observer in self._observers:
+            observer.troubled(what, error, transaction_id)
+
+    def called(
+        self, participant: str, operation: Operation, outcome: Outcome, seconds: float
+    ) -> None:
+        """See `Observer.called`."""
+        for observer in self._observers:
+            observer.called(participant, operation, outcome, seconds)
+
+    def grouped(self, writes: int, seconds: float) -> None:
+        """See `Observer.grouped`."""
+        for observer in self._observers:
+            observer.grouped(writes, seconds)
+
+    def claim_lost(self, transaction_id: TransactionId) -> None:
+        """See `Observer.claim_lost`."""
+        for observer in self._observers:
+            observer.claim_lost(transaction_id)
+
+    def breaker_changed(self, participant: str, state: BreakerState) -> None:
+        """See `Observer.breaker_changed`."""
+        for observer in self._observers:
+            observer.breaker_changed(participant, state)
+
+    def served(self, method: str, code: str) -> None:
+        """See `Observer.served`."""
+        for observer in self._observers:
+            observer.served(method, code)
 
 
 def _settled_line(change: Change) -> str:
@@ -158,3 +233,23 @@ class LogObserver:
             reason=getattr(error, "detail", ""),
             transaction_id=transaction_id,
         )
+
+    def called(
+        self, participant: str, operation: Operation, outcome: Outcome, seconds: float
+    ) -> None:
+        """Nothing: the journal has a line for each."""
+
+    def grouped(self, writes: int, seconds: float) -> None:
+        """Nothing: too many, and only their distribution says anything."""
+
+    def claim_lost(self, transaction_id: TransactionId) -> None:
+        """At warning: this process was slower than its lease, or was taken for dead."""
+        self._log.warning("claim lost", transaction_id=transaction_id)
+
+    def breaker_changed(self, participant: str, state: BreakerState) -> None:
+        """At warning when calls are held back from now on, otherwise at info."""
+        log = self._log.warning if state is BreakerState.OPEN else self._log.info
+        log("breaker changed", participant=participant, state=state.value)
+
+    def served(self, method: str, code: str) -> None:
+        """Nothing: what a call asked for has lines of its own."""

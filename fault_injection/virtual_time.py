@@ -80,6 +80,10 @@ class VirtualClock:
         """Returns after `seconds` of virtual time."""
         await asyncio.sleep(seconds)  # noqa: TID251 - this is a Clock
 
+    def monotonic(self) -> float:
+        """Seconds of virtual time."""
+        return asyncio.get_running_loop().time()
+
 
 def run(program: Coroutine[Any, Any, T]) -> T:
     """Runs `program` to its end on virtual time. Raises Idle when it can never end."""

@@ -21,6 +21,8 @@ from adapters.sqlite.database import SqliteDatabase
 from adapters.sqlite.store import SqliteStore
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
+from coordinator.domain.outcome import Outcome
+from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, OutboxEvent, Tender, Transaction, flow_of
 from coordinator.engine.accept import Accept, Item, NewPayment, OrderConflict
 from coordinator.engine.cancel import Cancel
@@ -31,7 +33,7 @@ from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.report import Report
-from coordinator.ports import CommitResult
+from coordinator.ports import BreakerState, CommitResult
 from fault_injection.invariants import Scene
 from fault_injection.model_participant import ModelParticipant, Script, no_faults
 from fault_injection.virtual_time import VirtualClock
@@ -80,6 +82,11 @@ class Recorder:
 
     troubles: list[tuple[str, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    calls: list[tuple[str, Operation, Outcome, float]] = field(default_factory=list)
+    groups: list[tuple[int, float]] = field(default_factory=list)
+    lost: list[TransactionId] = field(default_factory=list)
+    breakers: list[tuple[str, BreakerState]] = field(default_factory=list)
+    answers: list[tuple[str, str]] = field(default_factory=list)
 
     def committed(self, change: Change) -> None:
         """Remembers the change."""
@@ -88,6 +95,28 @@ class Recorder:
     def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
         """Remembers the trouble."""
         self.troubles.append((what, f"{type(error).__name__}: {error} {transaction_id}"))
+
+    def called(
+        self, participant: str, operation: Operation, outcome: Outcome, seconds: float
+    ) -> None:
+        """Remembers the call."""
+        self.calls.append((participant, operation, outcome, seconds))
+
+    def grouped(self, writes: int, seconds: float) -> None:
+        """Remembers the group."""
+        self.groups.append((writes, seconds))
+
+    def claim_lost(self, transaction_id: TransactionId) -> None:
+        """Remembers the claim."""
+        self.lost.append(transaction_id)
+
+    def breaker_changed(self, participant: str, state: BreakerState) -> None:
+        """Remembers the breaker's new state."""
+        self.breakers.append((participant, state))
+
+    def served(self, method: str, code: str) -> None:
+        """Remembers the answer."""
+        self.answers.append((method, code))
 
 
 class RecordingPublisher(MemoryPublisher):

@@ -304,7 +304,10 @@ class Driver:
         if self._only_reclaimed(fresh, change):
             after = evolve(change.after, version=fresh.version + 1)
             return await self._write(evolve(change, after=after, expected_version=fresh.version))
-        return Draft(as_recovered(fresh)) if fresh.claimed_by in {"", self._owner} else None
+        if fresh.claimed_by in {"", self._owner}:
+            return Draft(as_recovered(fresh))
+        self._observer.claim_lost(fresh.id)
+        return None
 
     def _only_reclaimed(self, fresh: Transaction, change: Change) -> bool:
         """Whether nothing happened since but that this process claimed the row once more.

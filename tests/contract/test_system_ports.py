@@ -18,6 +18,13 @@ def test_the_time_is_utc_and_sleeping_takes_at_least_as_long_as_asked() -> None:
     assert clock.now() - before >= timedelta(seconds=0.015)
 
 
+def test_the_counter_for_durations_never_goes_back() -> None:
+    clock = SystemClock()
+    read = [clock.monotonic() for _ in range(1000)]
+    assert read == sorted(read)
+    assert read[-1] > read[0]
+
+
 def test_ids_are_canonical_uuids_of_version_7_and_sort_by_age() -> None:
     ids = [SystemIds().transaction_id() for _ in range(1000)]
     assert ids == sorted(set(ids))

@@ -117,3 +117,30 @@ def test_what_another_process_tried_in_between_is_undone_as_well() -> None:
     scene = run(play())
     assert scene.transaction.state is State.FAILED
     check(scene)
+
+
+async def wake_too_late() -> tuple[list[TransactionId], bool]:
+    """The claims that were lost, and whether the payment is driven by who lost it."""
+    world = World()
+    await world.start()
+    first, second = Process(world, "first"), Process(world, "second")
+    try:
+        first.sleep()
+        accepted = await first.accept(payment(), 0.0)
+        await world.clock.sleep(SHORT_LEASE_S + 0.1)
+        second.sleep()
+        assert await second.recover.run_once() == 1
+        first.wake()
+        await world.clock.sleep(1.0)
+        return world.observer.lost, first.driver.drives(accepted.transaction.id)
+    finally:
+        for process in (first, second):
+            await process.driver.drain(0)
+            await process.store.close()
+        await world.close()
+
+
+def test_who_wakes_after_its_claim_was_taken_says_so_and_drives_no_further() -> None:
+    lost, driven = run(wake_too_late())
+    assert len(lost) == 1
+    assert not driven

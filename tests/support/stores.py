@@ -35,6 +35,9 @@ class FixedClock:
     async def sleep(self, seconds: float) -> None:
         raise AssertionError(f"a store does not wait, least of all {seconds} s")
 
+    def monotonic(self) -> float:
+        return 0.0
+
 
 class Stores(ABC):
     """Stores (as if in several processes) on one database."""

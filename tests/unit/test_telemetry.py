@@ -11,9 +11,20 @@ import structlog
 
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
+from coordinator.domain.outcome import Applied
+from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, RefundOf, advance, late_success_undone
-from coordinator.telemetry import REDACTED, LogObserver, Unfailing, allow_listed, configure_logs
+from coordinator.ports import BreakerState, Observer
+from coordinator.telemetry import (
+    REDACTED,
+    LogObserver,
+    Several,
+    Unfailing,
+    allow_listed,
+    configure_logs,
+)
+from fault_injection.world import Recorder
 from tests.support.domain import BOTH, ID, NOW, SOURCES, standing
 
 
@@ -105,15 +116,48 @@ def test_console_logs_have_no_colours_where_there_is_no_terminal(
 
 
 class Broken:
-    def committed(self, _change: object) -> None:
+    def _fail(self, *_facts: object) -> None:
         raise OSError("no space left on device")
 
-    def troubled(self, *_facts: object) -> None:
-        raise OSError("no space left on device")
+    committed = troubled = called = grouped = claim_lost = breaker_changed = served = _fail
 
 
-def test_an_observer_that_fails_stops_nothing() -> None:
-    observer = Unfailing(Broken())
+def tell_everything(observer: Observer) -> None:
     draft = advance(standing(State.SETTLING), BOTH, (Event.PAY,), NOW)
     observer.committed(draft.change(now=NOW, due_at=None, keep_claim=True))
     observer.troubled("anything", RuntimeError())
+    observer.called("card", Operation.TRY, Applied(), 0.1)
+    observer.grouped(3, 0.01)
+    observer.claim_lost(ID)
+    observer.breaker_changed("card", BreakerState.OPEN)
+    observer.served("CreatePayment", "OK")
+
+
+def test_an_observer_that_fails_stops_nothing() -> None:
+    tell_everything(Unfailing(Broken()))
+
+
+def test_several_observers_are_all_told_everything() -> None:
+    first, second = Recorder(), Recorder()
+    tell_everything(Several([first, second]))
+    assert all(vars(first).values()), "something was not told"
+    assert first == second
+
+
+def test_a_lost_claim_and_a_breaker_are_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("json", "info")
+    LogObserver().claim_lost(ID)
+    LogObserver().breaker_changed("card", BreakerState.OPEN)
+    LogObserver().breaker_changed("card", BreakerState.CLOSED)
+    lost, opened, closed = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (lost["level"], lost["event"], lost["transaction_id"]) == ("warning", "claim lost", ID)
+    assert (opened["level"], opened["participant"], opened["state"]) == ("warning", "card", "open")
+    assert (closed["level"], closed["state"]) == ("info", "closed")
+
+
+def test_what_happens_with_every_call_is_no_log_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("json", "debug")
+    LogObserver().called("card", Operation.TRY, Applied(), 0.1)
+    LogObserver().grouped(3, 0.01)
+    LogObserver().served("CreatePayment", "OK")
+    assert capsys.readouterr().err == ""
