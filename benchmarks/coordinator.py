@@ -21,12 +21,11 @@ import uvloop
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
-from coordinator.bootstrap import World, assemble, checked_flows, settle_memory
+from coordinator.bootstrap import World, assemble, checked_flows, server_of, settle_memory
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, Outcome
-from coordinator.rpc.server import Server
 from coordinator.telemetry import LogObserver, configure_logs
 
 APPLIED = Applied()
@@ -80,13 +79,7 @@ async def main(settings: Settings, delay_s: float) -> None:
         observer=LogObserver(),
     )
     coordinator = assemble(world, settings, flows=checked_flows(settings), owner=owner)
-    server = Server(
-        coordinator.servicer,
-        coordinator.callbacks,
-        listen=settings.listen,
-        max_in_flight=settings.max_in_flight,
-        reflect=False,
-    )
+    server = server_of(coordinator, settings)
     await server.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -117,6 +117,18 @@ def assemble(
     return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks)
 
 
+def server_of(coordinator: Coordinator, settings: Settings) -> Server:
+    """The gRPC server of this role, not started. Raises ConfigurationError for a bad address."""
+    serves = settings.role.serves
+    return Server(
+        coordinator.servicer if serves else None,
+        coordinator.callbacks if serves else None,
+        listen=settings.listen,
+        max_in_flight=settings.max_in_flight,
+        reflect=settings.reflection,
+    )
+
+
 def _callbacks(
     world: World, settings: Settings, flows: Mapping[str, Flow], driver: Driver, gate: Gate
 ) -> CallbackServicer:
@@ -148,9 +160,11 @@ def _limits(world: World, settings: Settings) -> Limits:
 
 
 def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodic, ...]:
-    recover = Recover(store=world.store, driver=driver, max_in_flight=settings.max_in_flight)
-    services = [("recover", recover.run_once, settings.recover_interval_s)]
-    if world.publisher is not None:
+    services: list[tuple[str, Callable[[], Awaitable[int]], float]] = []
+    if settings.role.works:
+        recover = Recover(store=world.store, driver=driver, max_in_flight=settings.max_in_flight)
+        services.append(("recover", recover.run_once, settings.recover_interval_s))
+    if settings.role.works and world.publisher is not None:
         relay = Relay(store=world.store, publisher=world.publisher, observer=world.observer)
         services.append(("relay", relay.run_once, settings.relay_interval_s))
     return tuple(
@@ -223,13 +237,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         world = await _open_world(settings, ids, owner, stack)
         coordinator = assemble(world, settings, flows=flows, owner=owner)
-        server = Server(
-            coordinator.servicer,
-            coordinator.callbacks,
-            listen=settings.listen,
-            max_in_flight=settings.max_in_flight,
-            reflect=settings.reflection,
-        )
+        server = server_of(coordinator, settings)
         background = [asyncio.create_task(service.run()) for service in coordinator.services]
         await server.start()
         on_ready(server.address)
@@ -261,7 +269,7 @@ async def _open_world(settings: Settings, ids: Ids, owner: str, stack: AsyncExit
         participants[name] = participant = GrpcParticipant(address)
         stack.push_async_callback(participant.close)
     publisher = None
-    if settings.nats_url:
+    if settings.nats_url and settings.role.works:
         publisher = NatsPublisher(settings.nats_url)
         stack.push_async_callback(publisher.close)
         await publisher.start()

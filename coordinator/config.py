@@ -12,6 +12,7 @@ import binascii
 import os
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -65,6 +66,24 @@ CALLER_NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 CallerName = Annotated[str, Field(pattern=CALLER_NAME)]
 
 
+class Role(StrEnum):
+    """What a process does: take requests and drive what it accepted, take up what is due, both."""
+
+    ALL = "all"
+    SERVE = "serve"
+    WORK = "work"
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes requests."""
+        return self is not Role.WORK
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes up what is due and publishes the outbox."""
+        return self is not Role.SERVE
+
+
 class CallerLimit(BaseModel):
     """One entry of KESSAI_LIMITS: what a caller may ask for. What is left out is not limited."""
 
@@ -92,12 +111,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KESSAI_", extra="forbid", frozen=True)
 
     database_url: SecretStr = Field(description="PostgreSQL URL of the coordinator's own database")
+    role: Role = Field(
+        Role.ALL,
+        description="all; serve: takes requests and drives them, no recovery and no relay; "
+        "work: recovery and relay, no PaymentService",
+    )
     listen: Address = Field("127.0.0.1:7300", description="address of PaymentService")
     participants: Mapping[str, Address] = Field(
         description="address of each participant by its name, as JSON: "
         '{"points": "HOST:PORT", "card": "HOST:PORT", "merchant": "HOST:PORT"}'
     )
     callers: Mapping[CallerName, KeyDigest] = Field(
+        {},
+        validate_default=True,
         description="SHA-256 (hex) of each caller's API key, as JSON: "
         '{"shop": "…"}; `kessai keygen` makes keys',
     )
@@ -138,6 +164,18 @@ class Settings(BaseSettings):
     recover_interval_s: float = Field(1.0, gt=0, description="pause between recovery scans")
     relay_interval_s: float = Field(0.2, gt=0, description="pause between outbox scans")
     drain_s: float = Field(10.0, ge=0, description="how long a stopping server finishes its calls")
+
+    @field_validator("callers")
+    @classmethod
+    def _callers_of_a_server(
+        cls, callers: Mapping[str, str], info: ValidationInfo
+    ) -> Mapping[str, str]:
+        role = info.data.get("role")  # not there when it is at fault itself
+        if not callers and role is not None and role.serves:
+            raise ValueError(
+                "required unless the role is work: without callers nobody could ask for anything"
+            )
+        return callers
 
     @field_validator("limits")
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from coordinator.cli.ports import refuse_taken
 from coordinator.cli.ready import announce
 
 if TYPE_CHECKING:
+    from coordinator.config import Role, Settings
     from coordinator.domain.errors import StoreUnavailable
 
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 _DatabaseUrlFlag = Annotated[
     str | None,
     typer.Option(help="PostgreSQL URL of the coordinator's own database. Required."),
+]
+_RoleFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="all; serve: takes requests and drives what it accepted; "
+        "work: recovery and relay, serves health alone.",
+        show_default="all",
+    ),
 ]
 _ListenFlag = Annotated[
     str | None,
@@ -42,7 +52,8 @@ _CallerFlag = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=SHA256",
-        help="A caller and the SHA-256 (hex) of its API key; repeatable. Required.",
+        help="A caller and the SHA-256 (hex) of its API key; repeatable. "
+        "Required, except with --role work.",
     ),
 ]
 _FlowFlag = Annotated[
@@ -115,6 +126,7 @@ _DrainSFlag = Annotated[
 def serve(
     *,
     database_url: _DatabaseUrlFlag = None,
+    role: _RoleFlag = None,
     listen: _ListenFlag = None,
     participant: _ParticipantFlag = None,
     caller: _CallerFlag = None,
@@ -143,34 +155,19 @@ def serve(
     object of those that participants sign with; `kessai keygen` makes them. The
     database's URL, participants, callers and seal keys are required, all else has a default. Times
     are in seconds. When it is ready it prints one line: listening on HOST:PORT.
+
+    With --role serve and --role work, processes that take requests and processes that recover are
+    apart; run at least one of each, since whatever has to wait goes on in a working one.
     """
-    from coordinator import bootstrap, config  # noqa: PLC0415 - slow
+    flags = dict(locals())
+    from coordinator import bootstrap  # noqa: PLC0415 - slow
     from coordinator.domain.errors import (  # noqa: PLC0415 - slow
         ConfigurationError,
         StoreUnavailable,
     )
 
     try:
-        settings = config.load(
-            database_url=database_url,
-            listen=listen,
-            participants=parse_pairs("--participant", participant),
-            callers=parse_pairs("--caller", caller),
-            flows=flow or None,
-            nats_url=nats_url,
-            reflection=reflection,
-            log_format=log_format,
-            log_level=log_level,
-            max_in_flight=max_in_flight,
-            max_amount_minor=max_amount_minor,
-            limits=parse_objects("--limit", limit),
-            deadline_margin_s=deadline_margin_s,
-            patience_s=patience_s,
-            lease_s=lease_s,
-            recover_interval_s=recover_interval_s,
-            relay_interval_s=relay_interval_s,
-            drain_s=drain_s,
-        )
+        settings = _settings(flags)
         refuse_taken(settings.listen, "--listen")
         if lifeline:
             hold_lifeline()
@@ -179,6 +176,46 @@ def serve(
         raise Failure(str(error), ExitCode.USAGE, error.code) from None
     except StoreUnavailable as error:
         raise _database_is_away(error) from None
+
+
+_OF_SERVING = ("caller", "limit", "max_amount_minor", "deadline_margin_s")
+_OF_WORKING = ("nats_url", "recover_interval_s", "relay_interval_s")
+
+
+def _settings(flags: Mapping[str, Any]) -> Settings:
+    """The settings, of which `flags` were given unless they are None.
+
+    Raises Failure, typer.BadParameter, ConfigurationError.
+    """
+    from coordinator import config  # noqa: PLC0415 - slow
+
+    given = {name: value for name, value in flags.items() if name != "lifeline"}
+    settings = config.load(
+        participants=parse_pairs("--participant", given.pop("participant")),
+        callers=parse_pairs("--caller", given.pop("caller")),
+        flows=given.pop("flow") or None,
+        limits=parse_objects("--limit", given.pop("limit")),
+        **given,
+    )
+    _refuse_idle(settings.role, flags)
+    return settings
+
+
+def _refuse_idle(role: Role, flags: Mapping[str, object]) -> None:
+    """Raises Failure for a flag without effect in this role.
+
+    The environment and the file may have such settings: processes of both roles can share them.
+    """
+    idle = _OF_WORKING if role.serves else _OF_SERVING
+    does = "runs no recovery and no relay" if role.serves else "takes no requests"
+    for name in idle if role != "all" else ():
+        if flags[name] is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise Failure(
+                f"{flag} has no effect with the role {role}, which {does}",
+                ExitCode.USAGE,
+                hint=f"leave {flag} out, or choose another --role",
+            )
 
 
 @command(

@@ -1,4 +1,7 @@
-"""The gRPC server: PaymentService, health, and reflection where it is switched on."""
+"""The gRPC server: PaymentService, health, and reflection where it is switched on.
+
+A process that only works (KESSAI_ROLE=work) serves health alone.
+"""
 
 from __future__ import annotations
 
@@ -24,43 +27,47 @@ HARD_LIMIT_BYTES = 1024 * 1024
 
 
 class Server:
-    """PaymentService and CallbackService on one address.
+    """PaymentService and CallbackService on one address; without them, health alone.
 
-    `max_in_flight` is the gate's limit of calls at once.
+    max_in_flight  the gate's limit of calls at once
+    shared         whether other processes serve the same address (SO_REUSEPORT)
     """
 
     def __init__(
         self,
-        servicer: PaymentServicer,
-        callbacks: CallbackServicer,
+        servicer: PaymentServicer | None,
+        callbacks: CallbackServicer | None,
         *,
         listen: str,
         max_in_flight: int,
         reflect: bool,
+        shared: bool = False,
     ) -> None:
         # gRPC sheds calls that wait to be accepted, with a bare CANCELLED. Both of its limits stand
         # well above our own, so that it is the gate that refuses, and says why.
         pending = max(4 * max_in_flight, 10_000)
         self._server = grpc.aio.server(
             options=[
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shared)),
                 ("grpc.max_receive_message_length", HARD_LIMIT_BYTES),
                 ("grpc.server.max_pending_requests", pending),
                 ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
             ]
         )
-        add_payments = payments_pb2_grpc.add_PaymentServiceServicer_to_server
-        add_callbacks = callbacks_pb2_grpc.add_CallbackServiceServicer_to_server
-        self._server.add_generic_rpc_handlers(
-            (
-                _handlers(SERVICE, servicer, add_payments),
-                _handlers(CALLBACKS, callbacks, add_callbacks),
+        handlers = {
+            name: _handlers(name, served, add)
+            for name, served, add in (
+                (SERVICE, servicer, payments_pb2_grpc.add_PaymentServiceServicer_to_server),
+                (CALLBACKS, callbacks, callbacks_pb2_grpc.add_CallbackServiceServicer_to_server),
             )
-        )
+            if served is not None
+        }
+        self._server.add_generic_rpc_handlers(tuple(handlers.values()))
+        self._names = ("", *handlers)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # stubs: sync only
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
-            names = (SERVICE, CALLBACKS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         try:
             self.port = self._server.add_insecure_port(listen)
@@ -81,7 +88,7 @@ class Server:
         await self._server.stop(drain_s)
 
     async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", SERVICE, CALLBACKS):
+        for name in self._names:
             await self._health.set(name, status)
 
 

@@ -24,12 +24,11 @@ from adapters.postgres.migrate import migrate
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
-from coordinator.bootstrap import Coordinator, World, assemble, checked_flows
+from coordinator.bootstrap import Coordinator, World, assemble, checked_flows, server_of
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome
-from coordinator.rpc.server import Server
 from fault_injection.model_participant import Fault, ModelParticipant, Script, no_faults
 from fault_injection.world import Recorder
 from phases.registry import PHASES
@@ -97,6 +96,7 @@ def settings(url: str, **changes: Any) -> Settings:
         **{
             "database_url": url,
             "listen": "127.0.0.1:0",
+            "reflection": True,
             "participants": dict.fromkeys(PARTICIPANTS, "127.0.0.1:1"),
             "callers": {
                 name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.items()
@@ -187,13 +187,7 @@ async def _serve(
     try:
         await store.start()
         coordinator = assemble(world, configured, flows=checked_flows(configured), owner=owner)
-        server = Server(
-            coordinator.servicer,
-            coordinator.callbacks,
-            listen=configured.listen,
-            max_in_flight=configured.max_in_flight,
-            reflect=True,
-        )
+        server = server_of(coordinator, configured)
         await server.start()
         background = [asyncio.create_task(service.run()) for service in coordinator.services]
         box["stopping"] = asyncio.Event()

@@ -175,3 +175,18 @@ def test_a_setting_that_is_not_json_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("KESSAI_LIMITS", "{shop: many}")
     with pytest.raises(ConfigurationError, match="KESSAI_LIMITS: must be JSON"):
         load(**GOOD)
+
+
+def test_a_server_needs_callers_and_a_worker_does_not() -> None:
+    without = {name: value for name, value in GOOD.items() if name != "callers"}
+    for role in ("all", "serve"):
+        with pytest.raises(ConfigurationError, match=r"KESSAI_CALLERS: .*unless the role is work"):
+            load(**without, role=role)
+        with pytest.raises(ConfigurationError, match="KESSAI_CALLERS"):
+            load(**without, role=role, callers={})
+    assert load(**without, role="work").callers == {}
+
+
+def test_a_role_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"KESSAI_ROLE: .*'all', 'serve' or 'work'"):
+        load(**GOOD, role="boss")
