@@ -36,6 +36,8 @@ from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import (
+    CANCELLED_AT_PARTICIPANT,
+    UNKNOWN_TRANSACTION,
     Applied,
     NextAction,
     Outcome,
@@ -75,6 +77,8 @@ class _Meaning(Enum):
 
     APPLIED = auto()
     """Done. The answer must name the amount, and it must be ours."""
+    FINAL = auto()
+    """Done, and final. What became final must be ours as well."""
     PENDING = auto()
     """Will be decided. The answer must name the amount, and it must be ours."""
     REFUSED = auto()
@@ -91,11 +95,12 @@ _ANSWERS: Mapping[tuple[Operation, int], _Meaning] = {
     (Operation.TRY, pb.STATUS_REFUSED): _Meaning.REFUSED,
     (Operation.TRY, pb.STATUS_CANCELLED): _Meaning.TOMBSTONE,
     (Operation.QUERY, pb.STATUS_HELD): _Meaning.APPLIED,
+    (Operation.QUERY, pb.STATUS_CONFIRMED): _Meaning.FINAL,
     (Operation.QUERY, pb.STATUS_PENDING): _Meaning.PENDING,
     (Operation.QUERY, pb.STATUS_REFUSED): _Meaning.REFUSED,
     (Operation.QUERY, pb.STATUS_CANCELLED): _Meaning.TOMBSTONE,
     (Operation.QUERY, pb.STATUS_UNKNOWN_TRANSACTION): _Meaning.NOTHING_KNOWN,
-    (Operation.CONFIRM, pb.STATUS_CONFIRMED): _Meaning.APPLIED,
+    (Operation.CONFIRM, pb.STATUS_CONFIRMED): _Meaning.FINAL,
     (Operation.CONFIRM, pb.STATUS_REFUSED): _Meaning.REFUSED,
     (Operation.CANCEL, pb.STATUS_CANCELLED): _Meaning.APPLIED,
     (Operation.CANCEL, pb.STATUS_REFUSED): _Meaning.REFUSED,
@@ -115,7 +120,6 @@ request."""
 _Request: TypeAlias = pb.TryRequest | pb.ConfirmRequest | pb.CancelRequest | pb.QueryRequest
 _Response: TypeAlias = pb.TryResponse | pb.ConfirmResponse | pb.CancelResponse | pb.QueryResponse
 
-_REFUSAL_OF_TOMBSTONE = "CANCELLED_AT_PARTICIPANT"
 _TAKEN_OUT = "[secret]"
 _WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 _MAY_BE_SECRET = re.compile(r"(?=\S*[0-9_])\S{8,}")
@@ -232,6 +236,10 @@ def outcome_of(transaction_id: TransactionId, call: Call, response: _Response | 
     match meaning:
         case _Meaning.APPLIED:
             return Applied(_reference(call, answer))
+        case _Meaning.FINAL:
+            # Only a Query can meet what it did not ask for.
+            asked = call.operation is Operation.QUERY
+            return Applied(_reference(call, answer), confirmed=asked)
         case _Meaning.PENDING:
             return Pending(_reference(call, answer), _next_action(call, answer))
         case _Meaning.REFUSED:
@@ -241,9 +249,9 @@ def outcome_of(transaction_id: TransactionId, call: Call, response: _Response | 
                 reason or f"{call.phase.title} refused without a reason",
             )
         case _Meaning.TOMBSTONE:
-            return Refused(_REFUSAL_OF_TOMBSTONE, f"{call.phase.title} was cancelled before")
+            return Refused(CANCELLED_AT_PARTICIPANT, f"{call.phase.title} was cancelled before")
         case _Meaning.NOTHING_KNOWN:
-            return Unknown("UNKNOWN_TRANSACTION", f"{call.phase.title} knows nothing of it")
+            return Unknown(UNKNOWN_TRANSACTION, f"{call.phase.title} knows nothing of it")
         case None:
             status = answer.status
             name = pb.Status.Name(status) if status in pb.Status.values() else str(status)
@@ -274,7 +282,7 @@ def _mismatch(
         must = meaning is not None and meaning not in _AMOUNT_MAY_BE_UNSET
         return "amount" if must and call.operation is not Operation.CANCEL else ""
     wrong = _differs(answer.amount, call.step.amount)
-    if wrong or call.operation is not Operation.CONFIRM or meaning is not _Meaning.APPLIED:
+    if wrong or meaning is not _Meaning.FINAL:
         return wrong
     # Whoever does not say how much has confirmed all of it.
     confirmed = answer.confirmed if answer.HasField("confirmed") else answer.amount

@@ -15,7 +15,15 @@ from typing import TypeAlias
 
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.outcome import (
+    CANCELLED_AT_PARTICIPANT,
+    UNKNOWN_TRANSACTION,
+    Applied,
+    Outcome,
+    Pending,
+    Refused,
+    Unknown,
+)
 from coordinator.domain.phase import Operation
 from coordinator.ports import Clock
 
@@ -187,7 +195,7 @@ class ModelParticipant:
             case Held.REFUSED:
                 return Refused("REFUSED_BY_TEST", "the test wants it so")
             case Held.CANCELLED:
-                return Refused("CANCELLED", "a Cancel came first")
+                return Refused(CANCELLED_AT_PARTICIPANT, "a Cancel came first")
 
     def _confirm(self, key: Key, call: Call, fault: Fault | None) -> Outcome:
         record = self.records.get(key)
@@ -219,7 +227,11 @@ class ModelParticipant:
 
     def _query(self, key: Key) -> Outcome:
         if key not in self.records:
-            return Unknown("UNKNOWN_TRANSACTION")
+            return Unknown(UNKNOWN_TRANSACTION)
+        if self.records[key] is Held.CONFIRMED:
+            return Applied(confirmed=True)
+        if key in self.refused_confirms and self.records[key] is Held.HELD:
+            return self.refused_confirms[key]
         return self._try_answer(key)
 
     def decide_pending(self, key: Key) -> None:

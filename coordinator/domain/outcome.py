@@ -8,9 +8,13 @@ from coordinator.domain.record import Record
 
 
 class Applied(Record, frozen=True):
-    """It is done, durably. `reference` is the participant's own, for support."""
+    """It is done, durably. `reference` is the participant's own, for support.
+
+    `confirmed` tells the two answers to a Query apart: final, or (False) merely held.
+    """
 
     reference: str = ""
+    confirmed: bool = False
 
 
 class Refused(Record, frozen=True):
@@ -48,6 +52,11 @@ class Unknown(Record, frozen=True):
     detail: str = ""
     suspicious: bool = False
 
+
+CANCELLED_AT_PARTICIPANT = "CANCELLED_AT_PARTICIPANT"
+"""The code of a refusal because a Cancel came first: nothing is held, and never will be."""
+UNKNOWN_TRANSACTION = "UNKNOWN_TRANSACTION"
+"""The code of an unknown outcome because the participant has not seen it, or not yet."""
 
 Outcome: TypeAlias = Applied | Refused | Pending | Unknown
 

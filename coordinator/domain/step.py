@@ -156,6 +156,18 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
     )
 
 
+def credible(state: State, result: Result) -> Result:
+    """The result itself, or Unknown where the transaction's state makes it absurd.
+
+    While CREATED nobody has asked to confirm anything.
+    """
+    outcome = result.outcome
+    if state is State.CREATED and isinstance(outcome, Applied) and outcome.confirmed:
+        detail = f"{result.operation} found it confirmed, which nobody asked for"
+        return evolve(result, outcome=Unknown("UNEXPECTED_STATUS", detail, suspicious=True))
+    return result
+
+
 def needs_attention(state: State, step: Step, phase: Phase, outcome: Outcome) -> Attention | None:
     """Why `outcome`, which left `step` as it is now, needs a person; None when it does not."""
     if isinstance(outcome, Unknown) and outcome.suspicious:

@@ -32,6 +32,7 @@ from coordinator.domain.step import (
     Step,
     StepStatus,
     answered,
+    credible,
     entered,
     needs_attention,
 )
@@ -244,7 +245,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
     transaction, entries = draft.transaction, list(draft.entries)
     sequence, steps = transaction.sequence, list(transaction.steps)
     attention = transaction.attention
-    for result in results:
+    for result in (credible(transaction.state, each) for each in results):
         phase = flow.by_name[result.phase]
         index = next(i for i, step in enumerate(steps) if step.phase == result.phase)
         before = steps[index]

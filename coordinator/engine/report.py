@@ -15,7 +15,14 @@ from coordinator.domain.errors import LostTheRace, NotFound, NotUndone
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import LIVE, RELEASED
-from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
+from coordinator.domain.outcome import (
+    UNKNOWN_TRANSACTION,
+    Applied,
+    Outcome,
+    Pending,
+    Refused,
+    Unknown,
+)
 from coordinator.domain.phase import Operation, Phase
 from coordinator.domain.record import evolve
 from coordinator.domain.step import Result, Step, StepStatus
@@ -102,7 +109,7 @@ class Report:
     async def _undo(self, found: Transaction, step: Step, phase: Phase) -> None:
         """Cancels what is held although the step is over; nothing when nothing is held."""
         known = await self._call(found, step, phase, Operation.QUERY)
-        knows_nothing = isinstance(known, Unknown) and known.code == "UNKNOWN_TRANSACTION"
+        knows_nothing = isinstance(known, Unknown) and known.code == UNKNOWN_TRANSACTION
         if isinstance(known, Refused) or knows_nothing:
             return
         results = [Result(phase.name, Operation.QUERY, known)]

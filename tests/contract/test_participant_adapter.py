@@ -138,6 +138,7 @@ KNOWN: dict[tuple[Operation, int], Outcome] = {
     (O.TRY, pb.STATUS_REFUSED): REFUSED,
     (O.TRY, pb.STATUS_CANCELLED): TOMBSTONE,
     (O.QUERY, pb.STATUS_HELD): Applied("ref-1"),
+    (O.QUERY, pb.STATUS_CONFIRMED): Applied("ref-1", confirmed=True),
     (O.QUERY, pb.STATUS_PENDING): Pending("ref-1"),
     (O.QUERY, pb.STATUS_REFUSED): REFUSED,
     (O.QUERY, pb.STATUS_CANCELLED): TOMBSTONE,
@@ -291,6 +292,22 @@ def test_a_confirm_of_another_amount_is_unknown_and_a_person_is_told(
 ) -> None:
     got = outcome(says(answer(pb.STATUS_CONFIRMED, confirmed=confirmed)), made)
     assert got == Unknown("ANSWER_MISMATCH", f"the answer has another {field}", suspicious=True)
+
+
+@pytest.mark.parametrize("confirmed", [yen(400), None])
+def test_a_query_that_finds_another_amount_confirmed_is_unknown_and_a_person_is_told(
+    confirmed: pb.Money | None,
+) -> None:
+    made = evolve(partial_confirm(), operation=O.QUERY)
+    got = outcome(says(answer(pb.STATUS_CONFIRMED, confirmed=confirmed)), made)
+    assert got == Unknown("ANSWER_MISMATCH", "the answer has another amount", suspicious=True)
+
+
+def test_a_query_tells_what_is_held_from_what_is_final() -> None:
+    held, final = answer(), answer(pb.STATUS_CONFIRMED, confirmed=yen(150))
+    made = evolve(partial_confirm(), operation=O.QUERY)
+    assert outcome(says(held), made) == Applied()
+    assert outcome(says(final), made) == Applied(confirmed=True)
 
 
 def test_a_refused_partial_confirm_names_no_confirmed_amount() -> None:

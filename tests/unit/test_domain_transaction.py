@@ -238,6 +238,17 @@ def test_every_result_is_one_journal_line_and_no_result_moves_the_state(
     assert others == [step for step in before.transaction.steps if step.phase != phase]
 
 
+def test_a_query_that_finds_confirmed_what_nobody_confirmed_proves_nothing() -> None:
+    final = Applied("ref-1", confirmed=True)
+    draft = answer(standing(State.CREATED, card_charge=S.PENDING), "card_charge", O.QUERY, final)
+    assert draft.transaction.step("card_charge").status is S.PENDING
+    attention = draft.transaction.attention
+    assert attention is not None
+    assert attention.code == "UNEXPECTED_STATUS"
+    [line] = draft.entries
+    assert (line.outcome, line.code) == ("unknown", "UNEXPECTED_STATUS")
+
+
 @pytest.mark.parametrize("status", [S.TRYING, S.PENDING, S.HELD])
 def test_unknown_leaves_a_step_as_it_stood(status: StepStatus) -> None:
     draft = standing(State.CREATED, card_charge=status)
