@@ -11,6 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import uvloop
 
@@ -27,17 +28,21 @@ from coordinator.engine.cancel import Cancel
 from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
 from coordinator.engine.limits import CallerLimits, Limits
+from coordinator.engine.measured import Measured
 from coordinator.engine.periodic import Periodic
 from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.report import Report
+from coordinator.metrics.instruments import Instruments
+from coordinator.metrics.observer import MetricsObserver
+from coordinator.metrics.server import MetricsServer
 from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Randomness, Store
 from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
-from coordinator.telemetry import LogObserver, Unfailing, configure_logs
+from coordinator.telemetry import LogObserver, Several, Unfailing, configure_logs
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
 
@@ -235,8 +240,11 @@ async def _serve(
     ids = SystemIds()
     owner = f"{socket.gethostname()}/{os.getpid()}/{ids.transaction_id()}"
     async with AsyncExitStack() as stack:
-        world = await _open_world(settings, ids, owner, stack)
+        instruments = Instruments(version("kessai"))
+        world = await _open_world(settings, ids, owner, instruments, stack)
         coordinator = assemble(world, settings, flows=flows, owner=owner)
+        driver, gate = coordinator.driver, coordinator.gate
+        instruments.watch(driven=lambda: driver.in_flight, in_flight=lambda: gate.calls)
         server = server_of(coordinator, settings)
         background = [asyncio.create_task(service.run()) for service in coordinator.services]
         await server.start()
@@ -253,21 +261,31 @@ async def _serve(
             raise Bug(f"a background service ended: {ends}")
 
 
-async def _open_world(settings: Settings, ids: Ids, owner: str, stack: AsyncExitStack) -> World:
+async def _open_world(
+    settings: Settings, ids: Ids, owner: str, instruments: Instruments, stack: AsyncExitStack
+) -> World:
     """Connects everything; what is opened here is closed by `stack`, in reverse order."""
+    clock = SystemClock()
+    counting = MetricsObserver(instruments, participants=settings.participants)
+    observer = Several([Unfailing(LogObserver()), Unfailing(counting)])
+    if settings.metrics_listen:
+        metrics = MetricsServer(instruments.registry, settings.metrics_listen)
+        stack.callback(metrics.close)
     sealer = Sealer([base64.b64decode(key.get_secret_value()) for key in settings.seal_keys])
     store = PostgresStore(
         settings.database_url.get_secret_value(),
         owner=owner,
         sealer=sealer,
         lease_s=settings.lease_s,
+        grouped=observer.grouped,
     )
     stack.push_async_callback(store.close)
     await store.start()
     participants = {}
     for name, address in settings.participants.items():
-        participants[name] = participant = GrpcParticipant(address)
+        participant = GrpcParticipant(address)
         stack.push_async_callback(participant.close)
+        participants[name] = Measured(name, participant, clock=clock, observer=observer)
     publisher = None
     if settings.nats_url and settings.role.works:
         publisher = NatsPublisher(settings.nats_url)
@@ -277,8 +295,8 @@ async def _open_world(settings: Settings, ids: Ids, owner: str, stack: AsyncExit
         store=store,
         participants=participants,
         publisher=publisher,
-        clock=SystemClock(),
+        clock=clock,
         ids=ids,
         randomness=SystemRandomness(),
-        observer=Unfailing(LogObserver()),
+        observer=observer,
     )

@@ -164,6 +164,9 @@ class Settings(BaseSettings):
     recover_interval_s: float = Field(1.0, gt=0, description="pause between recovery scans")
     relay_interval_s: float = Field(0.2, gt=0, description="pause between outbox scans")
     drain_s: float = Field(10.0, ge=0, description="how long a stopping server finishes its calls")
+    metrics_listen: Address | Literal[""] = Field(
+        "", description="address of /metrics for Prometheus, over HTTP; empty: none"
+    )
 
     @field_validator("callers")
     @classmethod

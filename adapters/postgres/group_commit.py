@@ -11,12 +11,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import TypeAlias
 
 from adapters.postgres.fields import Write, check_change
 from adapters.postgres.group_writer import Result
 from coordinator.domain.errors import KessaiError, Overloaded, StoreUnavailable
 from coordinator.domain.transaction import Change
 from coordinator.ports import CommitResult
+
+Grouped: TypeAlias = Callable[[int, float], None]
+"""Told of every group: how many writes it had, and how many seconds it took."""
+
+
+def unheard(_writes: int, _seconds: float) -> None:
+    """What hears of groups when nobody wants to."""
 
 
 class GroupCommit:
@@ -27,6 +35,8 @@ class GroupCommit:
     batch_limit  most writes in one group
     queue_limit  most writes that wait: beyond it an update is refused as StoreUnavailable. A
                  creation is refused as Overloaded at half of it already: intake yields first
+    timer        seconds since some fixed moment
+    grouped      hears of every group that came back
     """
 
     def __init__(
@@ -37,6 +47,8 @@ class GroupCommit:
         owner: str,
         batch_limit: int,
         queue_limit: int,
+        timer: Callable[[], float],
+        grouped: Grouped = unheard,
     ) -> None:
         if batch_limit < 1 or queue_limit < 2 * batch_limit:
             raise ValueError("batch_limit must be at least 1 and queue_limit twice as much")
@@ -45,6 +57,9 @@ class GroupCommit:
         self._owner = owner
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
+        self._timer = timer
+        self._grouped = grouped
+        self._handed_at = 0.0
         self._queue: deque[tuple[Write, asyncio.Future[CommitResult]]] = deque()
         self._writing: list[asyncio.Future[CommitResult]] = []
         self._pumping = False
@@ -103,6 +118,7 @@ class GroupCommit:
             self._idle.set()
             return
         self._writing = [future for _, future in group]
+        self._handed_at = self._timer()
         asyncio.get_running_loop().run_in_executor(
             self._executor, self._write, [write for write, _ in group]
         ).add_done_callback(self._done)
@@ -124,6 +140,7 @@ class GroupCommit:
 
     def _done(self, written: asyncio.Future[list[Result]]) -> None:
         futures, self._writing = self._writing, []
+        self._grouped(len(futures), self._timer() - self._handed_at)
         if written.cancelled() or written.exception() is not None:
             results: list[Result] = [StoreUnavailable("the writer was stopped")] * len(futures)
         else:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from adapters.postgres import claims, reading
-from adapters.postgres.group_commit import GroupCommit
+from adapters.postgres.group_commit import GroupCommit, Grouped
 from adapters.postgres.group_writer import Connect, FaultPoint, GroupWriter, WriteStatements
 from adapters.postgres.trouble import Kind, diagnose
 from adapters.sealing import Sealer
@@ -38,6 +38,8 @@ class SqlStore:
     owner        names this process in claims; unique among all processes that ever wrote
     lease_s      how long a claim lasts, in seconds
     readers      threads that read
+    timer        seconds since some fixed moment
+    grouped      hears of every group of writes
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class SqlStore:
         batch_limit: int,
         queue_limit: int,
         readers: int,
+        timer: Callable[[], float],
+        grouped: Grouped,
         faults: FaultPoint,
     ) -> None:
         if not owner or lease_s <= 0:
@@ -70,6 +74,8 @@ class SqlStore:
             owner=owner,
             batch_limit=batch_limit,
             queue_limit=queue_limit,
+            timer=timer,
+            grouped=grouped,
         )
 
     @property

@@ -10,12 +10,14 @@ from typing import cast
 import sqlalchemy as sa
 
 from adapters.postgres.connection import make_engine
+from adapters.postgres.group_commit import Grouped, unheard
 from adapters.postgres.group_writer import FaultPoint, no_faults
 from adapters.postgres.migrate import head_revision, revision_of
 from adapters.postgres.sql_store import SqlStore
 from adapters.postgres.statements import PostgresStatements
 from adapters.postgres.watchdog import HasSocket, Watchdog
 from adapters.sealing import Sealer
+from adapters.system import SystemClock
 from coordinator.domain.errors import ConfigurationError
 
 
@@ -43,6 +45,7 @@ class PostgresStore(SqlStore):
     lock_timeout_s       how long to wait for a lock, in seconds; less than for a statement
     silence_s            how much longer than a statement a unit of work may take before its
                          connection is taken for dead, in seconds
+    grouped              hears of every group of writes: how many, and how many seconds it took
     faults               called at named points, for tests
 
     Raises ConfigurationError when the URL is not one of PostgreSQL.
@@ -62,6 +65,7 @@ class PostgresStore(SqlStore):
         statement_timeout_s: float = 10.0,
         lock_timeout_s: float = 1.0,
         silence_s: float = 5.0,
+        grouped: Grouped = unheard,
         faults: FaultPoint = no_faults,
     ) -> None:
         self._watchdog = Watchdog(statement_timeout_s + silence_s)
@@ -83,6 +87,8 @@ class PostgresStore(SqlStore):
             batch_limit=batch_limit,
             queue_limit=queue_limit,
             readers=readers,
+            timer=SystemClock().monotonic,
+            grouped=grouped,
             faults=faults,
         )
 

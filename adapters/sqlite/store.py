@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from adapters.postgres.group_commit import Grouped, unheard
 from adapters.postgres.group_writer import FaultPoint, no_faults
 from adapters.postgres.schema import UtcDateTime
 from adapters.postgres.sql_store import SqlStore
@@ -50,6 +51,7 @@ class SqliteStore(SqlStore):
         lease_s: float = 30.0,
         batch_limit: int = 256,
         queue_limit: int = 16_384,
+        grouped: Grouped = unheard,
         faults: FaultPoint = no_faults,
     ) -> None:
         super().__init__(
@@ -62,5 +64,7 @@ class SqliteStore(SqlStore):
             batch_limit=batch_limit,
             queue_limit=queue_limit,
             readers=1,
+            timer=clock.monotonic,
+            grouped=grouped,
             faults=faults,
         )

@@ -106,6 +106,13 @@ _RecoverIntervalSFlag = Annotated[
 _RelayIntervalSFlag = Annotated[
     float | None, typer.Option(help="Pause between outbox scans.", show_default="0.2")
 ]
+_MetricsListenFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Address of /metrics for Prometheus, over HTTP; port 0: any free one. Without: none.",
+    ),
+]
 _DrainSFlag = Annotated[
     float | None,
     typer.Option(help="How long a stopping server finishes its calls.", show_default="10"),
@@ -144,6 +151,7 @@ def serve(
     recover_interval_s: _RecoverIntervalSFlag = None,
     relay_interval_s: _RelayIntervalSFlag = None,
     drain_s: _DrainSFlag = None,
+    metrics_listen: _MetricsListenFlag = None,
     lifeline: LifelineOption = False,
 ) -> None:
     """Runs the coordinator in the foreground until SIGTERM or Ctrl-C, then drains.
@@ -169,6 +177,8 @@ def serve(
     try:
         settings = _settings(flags)
         refuse_taken(settings.listen, "--listen")
+        if settings.metrics_listen:
+            refuse_taken(settings.metrics_listen, "--metrics-listen")
         if lifeline:
             hold_lifeline()
         bootstrap.serve(settings, on_ready=announce)

@@ -59,9 +59,14 @@ REPEATABLE = frozenset(
 INTERNAL_MESSAGE = "an internal error; the payment stands where it durably stood, read it again"
 
 
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """The status of any error; one that is not in the table is INTERNAL."""
+    return STATUS.get(type(error), grpc.StatusCode.INTERNAL)  # type: ignore[arg-type]
+
+
 def status_of(error: BaseException) -> Status:
     """The `google.rpc.Status` of any error; one that is not in the table is INTERNAL."""
-    code = STATUS.get(type(error), grpc.StatusCode.INTERNAL)  # type: ignore[arg-type]
+    code = code_of(error)
     if code is grpc.StatusCode.INTERNAL or not isinstance(error, errors.KessaiError):
         details: list[Message] = [ErrorInfo(domain=DOMAIN, reason="INTERNAL")]
         return _status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from hashlib import sha256
@@ -21,10 +22,14 @@ from coordinator.domain.errors import (
     Violation,
 )
 from coordinator.ports import Observer
-from coordinator.rpc.errors import abort
+from coordinator.rpc.errors import abort, code_of
 
 MAX_REQUEST_BYTES = 64 * 1024
 """Larger requests are refused with REQUEST_TOO_LARGE."""
+
+OK = grpc.StatusCode.OK.name
+LEFT = grpc.StatusCode.CANCELLED.name
+"""The code of a call whose caller did not wait for the answer."""
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response")
@@ -53,15 +58,16 @@ CODES = {
 
 
 class Unread(Generic[Request]):
-    """A request's bytes, to be parsed once its caller is known.
+    """The bytes of a request to `method`, to be parsed once its caller is known.
 
     gRPC's own parsing would end a malformed call with UNKNOWN, and would keep the message for as
     long as the call waits.
     """
 
-    __slots__ = ("_data", "_parse")
+    __slots__ = ("_data", "_parse", "method")
 
-    def __init__(self, parse: Callable[[bytes], Request], data: bytes) -> None:
+    def __init__(self, method: str, parse: Callable[[bytes], Request], data: bytes) -> None:
+        self.method = method
         self._parse = parse
         self._data = data
 
@@ -110,7 +116,9 @@ class Gate:
         handle: Callable[[str, Request, Context], Awaitable[Response]],
     ) -> Response:
         """Serves one call of a caller by `handle`, or ends it with the error's status."""
-        return await self._serve(context, lambda: handle(*self._admit(request, context), context))
+        return await self._serve(
+            request.method, context, lambda: handle(*self._admit(request, context), context)
+        )
 
     async def signed(
         self,
@@ -125,20 +133,28 @@ class Gate:
             validate(message)
             return handle(message, context)
 
-        return await self._serve(context, admit)
+        return await self._serve(request.method, context, admit)
 
-    async def _serve(self, context: Context, serve: Callable[[], Awaitable[Response]]) -> Response:
+    async def _serve(
+        self, method: str, context: Context, serve: Callable[[], Awaitable[Response]]
+    ) -> Response:
         if self._calls >= self._max_in_flight:
-            await abort(context, Overloaded(self._max_in_flight))
+            await self._refuse(method, context, Overloaded(self._max_in_flight))
         self._calls += 1
         problem: Exception
         try:
-            return await serve()
+            response = await serve()
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             problem = error
+        except asyncio.CancelledError:
+            self._observer.served(method, LEFT)
+            raise
+        else:
+            self._observer.served(method, OK)
+            return response
         finally:
             self._calls -= 1
-        return await self._refuse(context, problem)
+        return await self._refuse(method, context, problem)
 
     async def stream(
         self,
@@ -147,20 +163,26 @@ class Gate:
         handle: Callable[[str, Request, Context], AsyncGenerator[Response]],
     ) -> AsyncGenerator[Response]:
         """Serves one stream by `handle`, or ends it with the error's status."""
+        method = request.method
         if self._streams >= self._max_in_flight:
-            await abort(context, Overloaded(self._max_in_flight))
+            await self._refuse(method, context, Overloaded(self._max_in_flight))
         self._streams += 1
-        problem: Exception | None = None
+        problem: Exception
         try:
             async with aclosing(handle(*self._admit(request, context), context)) as responses:
                 async for response in responses:
                     yield response
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             problem = error
+        except (asyncio.CancelledError, GeneratorExit):
+            self._observer.served(method, LEFT)
+            raise
+        else:
+            self._observer.served(method, OK)
+            return
         finally:
             self._streams -= 1
-        if problem is not None:
-            await self._refuse(context, problem)
+        await self._refuse(method, context, problem)
 
     def wait_s(self, context: Context) -> float:
         """How long this call may wait for its payment, in seconds.
@@ -182,9 +204,10 @@ class Gate:
         remaining = context.time_remaining() or 0.0
         return remaining * 0.99 - self.margin_s
 
-    async def _refuse(self, context: Context, error: Exception) -> NoReturn:
+    async def _refuse(self, method: str, context: Context, error: Exception) -> NoReturn:
         if not isinstance(error, KessaiError):
             self._observer.troubled("call", error)
+        self._observer.served(method, code_of(error).name)
         await abort(context, error)
 
     def _admit(self, unread: Unread[Request], context: Context) -> tuple[str, Request]:

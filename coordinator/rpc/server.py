@@ -112,7 +112,9 @@ def _handlers(
     collector = _Collector()
     add(servicer, collector)
     handlers = {
-        name: handler._replace(request_deserializer=partial(Unread, handler.request_deserializer))
+        name: handler._replace(
+            request_deserializer=partial(Unread, name, handler.request_deserializer)
+        )
         for name, handler in collector.handlers.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)

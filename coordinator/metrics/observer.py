@@ -1,0 +1,102 @@
+"""An Observer that counts.
+
+It is told in the event loop's thread; the metrics are read in another one, and guard themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from coordinator.domain.entries import EntryKind, JournalEntry
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import SETTLED, Event, State
+from coordinator.domain.outcome import Outcome, outcome_name
+from coordinator.domain.phase import Operation
+from coordinator.domain.transaction import Change, Transaction
+from coordinator.metrics.instruments import Instruments
+from coordinator.ports import BreakerState
+
+OTHER = "OTHER"
+"""Stands for every code that is not ours: participants write theirs freely."""
+
+FAILURE_CODES = frozenset(
+    {
+        "CANCELLED_AT_PARTICIPANT",
+        "CANCELLED_BY_CALLER",
+        "ORDER_SUPERSEDED",
+        "RESERVATION_EXPIRED",
+        "TRY_DEADLINE_EXCEEDED",
+    }
+)
+"""Codes that we give failures; the tests compare them with docs/errors.md."""
+
+
+def known(code: str, codes: frozenset[str]) -> str:
+    """The code, or OTHER when it is not one of ours."""
+    return code if not code or code in codes else OTHER
+
+
+class MetricsObserver:
+    """An `Observer`. `participants` are the names that calls and breakers will have."""
+
+    def __init__(self, instruments: Instruments, *, participants: Iterable[str]) -> None:
+        self._count = instruments
+        for participant in participants:
+            self.breaker_changed(participant, BreakerState.CLOSED)
+
+    def committed(self, change: Change) -> None:
+        """Counts what the journal's new lines tell."""
+        for entry in change.entries:
+            if entry.kind is EntryKind.TRANSITION:
+                self._moved(change.after, entry)
+            elif entry.kind is EntryKind.ATTEMPT and entry.attempt > 1:
+                self._count.retries[entry.phase, entry.operation].inc()
+
+    def _moved(self, after: Transaction, entry: JournalEntry) -> None:
+        kind = "payment" if after.refund_of is None else "refund"
+        if entry.from_state is None:
+            self._count.accepted[kind, after.flow].inc()
+        if entry.event == Event.RELEASE:
+            code = known(entry.code, FAILURE_CODES)
+            self._count.releases[after.flow, entry.phase, code].inc()
+        if entry.to_state in SETTLED:
+            state = entry.to_state.value
+            code = known(after.failure.code, FAILURE_CODES) if after.failure else ""
+            self._count.settled[kind, after.flow, state, code].inc()
+            if entry.to_state is not State.REFUNDED:
+                capture = "manual" if after.manual else "automatic"
+                seconds = (entry.at - after.created_at).total_seconds()
+                self._count.duration[kind, after.flow, state, capture].observe(seconds)
+
+    def troubled(
+        self,
+        what: str,
+        error: BaseException,
+        transaction_id: str = "",  # noqa: ARG002 - no label
+    ) -> None:
+        """Counts the kind of error; `what` is always one of our own words."""
+        self._count.troubles[what, type(error).__name__].inc()
+
+    def called(
+        self, participant: str, operation: Operation, outcome: Outcome, seconds: float
+    ) -> None:
+        """Counts the call."""
+        self._count.calls[participant, operation.value, outcome_name(outcome)].observe(seconds)
+
+    def grouped(self, writes: int, seconds: float) -> None:
+        """Counts the group."""
+        self._count.group_writes.observe(writes)
+        self._count.group_seconds.observe(seconds)
+
+    def claim_lost(self, transaction_id: TransactionId) -> None:  # noqa: ARG002 - no label
+        """Counts it."""
+        self._count.claims_lost.inc()
+
+    def breaker_changed(self, participant: str, state: BreakerState) -> None:
+        """Keeps the state."""
+        for each in BreakerState:
+            self._count.breaker[participant, each.value].set(each is state)
+
+    def served(self, method: str, code: str) -> None:
+        """Counts the call."""
+        self._count.served[method, code].inc()
