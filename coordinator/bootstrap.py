@@ -39,6 +39,7 @@ from coordinator.metrics.observer import MetricsObserver
 from coordinator.metrics.server import MetricsServer
 from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Randomness, Store
 from coordinator.rpc.callbacks import CallbackServicer
+from coordinator.rpc.credentials import Credential, Credentials
 from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
@@ -103,7 +104,7 @@ def assemble(
         limits=_limits(world, settings),
     )
     gate = Gate(
-        callers={digest: name for name, digest in settings.callers.items()},
+        credentials=_callers(world, settings),
         max_in_flight=settings.max_in_flight,
         deadline_margin_s=settings.deadline_margin_s,
         observer=world.observer,
@@ -150,6 +151,11 @@ def _callbacks(
         for name, key in settings.callback_keys.items()
     }
     return CallbackServicer(gate=gate, report=report, keys=keys, clock=world.clock)
+
+
+def _callers(world: World, settings: Settings) -> Credentials:
+    keys = [Credential(name, digest) for name, digest in settings.callers.items()]
+    return Credentials("caller", keys, world.clock)
 
 
 def _limits(world: World, settings: Settings) -> Limits:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -63,6 +64,8 @@ Address = Annotated[str, AfterValidator(check_address)]
 SealKey = Annotated[SecretStr, AfterValidator(_seal_key)]
 KeyDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 CALLER_NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+OURSELVES = "kessai"
+"""Who did what no operator did; no operator is called so."""
 CallerName = Annotated[str, Field(pattern=CALLER_NAME)]
 
 
@@ -105,6 +108,20 @@ class CallerLimit(BaseModel):
         return given
 
 
+class OperatorKey(BaseModel):
+    """One entry of KESSAI_OPERATORS: the SHA-256 (hex) of an operator's key, and when it ends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: KeyDigest
+    expires: AwareDatetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, given: object) -> object:
+        return {"sha256": given} if isinstance(given, str) else given
+
+
 class Settings(BaseSettings):
     """Everything `kessai serve` can be told. Secrets never show in `repr`."""
 
@@ -136,6 +153,16 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="keys that participants sign their reports with, as JSON: 32 bytes in base64 "
         'by participant, {"card": "…"}; without one, its reports are refused',
+    )
+    admin_listen: Address | Literal[""] = Field(
+        "", description="address of AdminService, for operators; empty: it is not served"
+    )
+    operators: Mapping[CallerName, OperatorKey] = Field(
+        {},
+        validate_default=True,
+        description="SHA-256 (hex) of each operator's key, and until when it opens AdminService, "
+        'as JSON: {"alice": {"sha256": "…", "expires": "2027-01-01T00:00:00Z"}} or '
+        '{"alice": "…"}; `kessai keygen --operator` makes keys',
     )
     flows: tuple[str, ...] = Field(
         (), description="flows to serve, as a JSON list of names; empty: all of them"
@@ -179,6 +206,21 @@ class Settings(BaseSettings):
                 "required unless the role is work: without callers nobody could ask for anything"
             )
         return callers
+
+    @field_validator("operators")
+    @classmethod
+    def _operators_of_the_admin_port(
+        cls, operators: Mapping[str, OperatorKey], info: ValidationInfo
+    ) -> Mapping[str, OperatorKey]:
+        if info.data.get("admin_listen") and not operators:
+            raise ValueError("required with KESSAI_ADMIN_LISTEN: nobody else could use it")
+        if OURSELVES in operators:
+            raise ValueError(f"{OURSELVES} is what Kessai calls itself; choose another name")
+        keys = [key.sha256 for key in operators.values()]
+        callers = info.data.get("callers") or {}
+        if len(set(keys)) < len(keys) or set(keys) & set(callers.values()):
+            raise ValueError("each operator needs a key of its own, that no caller has either")
+        return operators
 
     @field_validator("limits")
     @classmethod

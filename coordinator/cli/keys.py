@@ -40,7 +40,7 @@ class Keys:
 def new_keys() -> Keys:
     """Fresh keys of 256 bits each."""
     seal_key = base64.b64encode(secrets.token_bytes(SEAL_KEY_BYTES)).decode()
-    return Keys(api_key=f"kessai_{secrets.token_urlsafe(32)}", seal_key=seal_key)
+    return Keys(api_key=new_api_key(), seal_key=seal_key)
 
 
 def kept_keys(path: Path) -> Keys:
@@ -58,9 +58,15 @@ def kept_keys(path: Path) -> Keys:
     return keys
 
 
+def new_api_key() -> str:
+    """A fresh key of a caller or an operator, of 256 bits."""
+    return f"kessai_{secrets.token_urlsafe(32)}"
+
+
 @command(
     app,
     "kessai keygen --caller shop",
+    "kessai keygen --operator alice",
     "kessai keygen --output json",
     'eval "$(kessai keygen)" && kessai serve …',
 )
@@ -69,18 +75,28 @@ def keygen(
     caller: Annotated[
         str, typer.Option(help="The caller's name: letters, digits, dot, dash, underscore.")
     ] = "shop",
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            help="Makes an operator's key instead, and nothing else; the operator's name, which "
+            "journals show.",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Makes a caller's API key and a key that seals card tokens, and prints them once.
 
-    The client takes KESSAI_API_KEY; the server takes the other two.
+    The client takes KESSAI_API_KEY; the server takes the other two. An operator's key is
+    KESSAI_ADMIN_KEY for the operator; the server takes KESSAI_OPERATORS, in which an entry may also
+    be an object, to say when the key ends: {"alice": {"sha256": "…", "expires":
+    "2027-01-01T00:00:00Z"}}.
     """
-    from coordinator.config import CALLER_NAME  # noqa: PLC0415 - slow
-
-    if not CALLER_NAME.fullmatch(caller) or caller.endswith("\n"):
-        raise typer.BadParameter(
-            "must be 1 to 64 letters, digits, dots, dashes or underscores", param_hint="--caller"
-        )
+    if operator is not None:
+        _refuse_bad_name(operator, "--operator")
+        _print_operator(operator, output)
+        return
+    _refuse_bad_name(caller, "--caller")
     keys = new_keys()
     record = {
         "KESSAI_API_KEY": keys.api_key,
@@ -97,3 +113,24 @@ def keygen(
         "seal_key": keys.seal_key,
     }
     emit(output, facts, str)
+
+
+def _refuse_bad_name(name: str, option: str) -> None:
+    from coordinator.config import CALLER_NAME, OURSELVES  # noqa: PLC0415 - slow
+
+    if not CALLER_NAME.fullmatch(name) or name.endswith("\n"):
+        raise typer.BadParameter(
+            "must be 1 to 64 letters, digits, dots, dashes or underscores", param_hint=option
+        )
+    if option == "--operator" and name == OURSELVES:
+        raise typer.BadParameter("is what Kessai calls itself; choose another", param_hint=option)
+
+
+def _print_operator(operator: str, output: Format) -> None:
+    key = new_api_key()
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    if output is Format.TABLE:
+        operators = json.dumps({operator: digest})
+        lines(f"export KESSAI_ADMIN_KEY='{key}'\nexport KESSAI_OPERATORS='{operators}'")
+        return
+    emit(output, {"operator": operator, "admin_key": key, "admin_key_sha256": digest}, str)

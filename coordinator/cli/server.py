@@ -56,6 +56,20 @@ _CallerFlag = Annotated[
         "Required, except with --role work.",
     ),
 ]
+_AdminListenFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Address of AdminService, for operators; port 0: any free one. Without it: off.",
+    ),
+]
+_OperatorFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SHA256",
+        help="An operator and the SHA-256 (hex) of their key; repeatable.",
+    ),
+]
 _FlowFlag = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A flow to serve; repeatable. Without any: all of them."),
@@ -137,6 +151,8 @@ def serve(
     listen: _ListenFlag = None,
     participant: _ParticipantFlag = None,
     caller: _CallerFlag = None,
+    admin_listen: _AdminListenFlag = None,
+    operator: _OperatorFlag = None,
     flow: _FlowFlag = None,
     nats_url: _NatsUrlFlag = None,
     reflection: _ReflectionFlag = None,
@@ -157,12 +173,12 @@ def serve(
     """Runs the coordinator in the foreground until SIGTERM or Ctrl-C, then drains.
 
     Every flag can also be set as KESSAI_… in the environment (--participant: KESSAI_PARTICIPANTS,
-    --caller: KESSAI_CALLERS, --flow: KESSAI_FLOWS, --limit: KESSAI_LIMITS, all as JSON) or in the
-    TOML file named by KESSAI_CONFIG. Keys have no flag, since command lines can be read by others:
-    KESSAI_SEAL_KEYS takes a JSON list of those that seal card tokens, KESSAI_CALLBACK_KEYS an
-    object of those that participants sign with; `kessai keygen` makes them. The
-    database's URL, participants, callers and seal keys are required, all else has a default. Times
-    are in seconds. When it is ready it prints one line: listening on HOST:PORT.
+    --caller: KESSAI_CALLERS, --operator: KESSAI_OPERATORS, --flow: KESSAI_FLOWS, --limit:
+    KESSAI_LIMITS, all as JSON) or in the TOML file named by KESSAI_CONFIG. Keys have no flag, since
+    command lines can be read by others: KESSAI_SEAL_KEYS takes a JSON list of those that seal card
+    tokens, KESSAI_CALLBACK_KEYS an object of those that participants sign with; `kessai keygen`
+    makes them. The database's URL, participants, callers and seal keys are required, all else has a
+    default. Times are in seconds. When it is ready it prints one line: listening on HOST:PORT.
 
     With --role serve and --role work, processes that take requests and processes that recover are
     apart; run at least one of each, since whatever has to wait goes on in a working one.
@@ -203,6 +219,7 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
     settings = config.load(
         participants=parse_pairs("--participant", given.pop("participant")),
         callers=parse_pairs("--caller", given.pop("caller")),
+        operators=parse_pairs("--operator", given.pop("operator")),
         flows=given.pop("flow") or None,
         limits=parse_objects("--limit", given.pop("limit")),
         **given,

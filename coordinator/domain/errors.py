@@ -278,9 +278,9 @@ class Unauthenticated(CallerError):
 
     code = "UNAUTHENTICATED"
 
-    def __init__(self) -> None:
+    def __init__(self, whose: str = "caller") -> None:
         super().__init__(
-            "send the caller's API key as metadata: authorization: Bearer KEY; "
+            f"send the {whose}'s API key as metadata: authorization: Bearer KEY; "
             "the key is missing or unknown"
         )
 

@@ -19,7 +19,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from coordinator.domain import errors
+from coordinator.domain import errors, operator_errors
 
 DOMAIN = "kessai"
 RETRY_AFTER_S = 1.0
@@ -48,6 +48,20 @@ STATUS: dict[type[errors.KessaiError], grpc.StatusCode] = {
     errors.TooManyLive: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+    operator_errors.CredentialExpired: grpc.StatusCode.UNAUTHENTICATED,
+    operator_errors.TransactionNotFound: grpc.StatusCode.NOT_FOUND,
+    operator_errors.AlreadySettled: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.AlreadyDecided: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.AlreadyReleased: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.HeldByOperator: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.NotHeld: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.BeingDriven: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.NothingToRetry: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.AnswerNotPossible: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.ContradictedByParticipant: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.EvidenceRequired: grpc.StatusCode.FAILED_PRECONDITION,
+    operator_errors.ParticipantSilent: grpc.StatusCode.ABORTED,
+    operator_errors.ChangedMeanwhile: grpc.StatusCode.ABORTED,
 }
 REPEATABLE = frozenset(
     {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from hashlib import sha256
 from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
@@ -18,10 +17,10 @@ from coordinator.domain.errors import (
     InvalidRequest,
     KessaiError,
     Overloaded,
-    Unauthenticated,
     Violation,
 )
 from coordinator.ports import Observer
+from coordinator.rpc.credentials import Credentials
 from coordinator.rpc.errors import abort, code_of
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -84,7 +83,7 @@ class Unread(Generic[Request]):
 class Gate:
     """Guards the servicers.
 
-    callers            caller names by the SHA-256 (hex) of their API keys
+    credentials        the keys of those who may call
     max_in_flight      calls served at once, and as many streams
     deadline_margin_s  how long before the deadline a waiting call answers
     """
@@ -92,12 +91,12 @@ class Gate:
     def __init__(
         self,
         *,
-        callers: Mapping[str, str],
+        credentials: Credentials,
         max_in_flight: int,
         deadline_margin_s: float,
         observer: Observer,
     ) -> None:
-        self._callers = dict(callers)
+        self._credentials = credentials
         self._max_in_flight = max_in_flight
         self.margin_s = deadline_margin_s
         self._observer = observer
@@ -212,19 +211,10 @@ class Gate:
 
     def _admit(self, unread: Unread[Request], context: Context) -> tuple[str, Request]:
         """Who calls, and what for."""
-        caller = self._caller(context)
+        caller = self._credentials.name_of(context.invocation_metadata() or ())
         request = unread.read()
         validate(request)
         return caller, request
-
-    def _caller(self, context: Context) -> str:
-        for name, value in context.invocation_metadata() or ():
-            if name == "authorization" and isinstance(value, str):
-                scheme, _, key = value.partition(" ")
-                caller = self._callers.get(sha256(key.encode()).hexdigest())
-                if scheme.lower() == "bearer" and caller is not None:
-                    return caller
-        raise Unauthenticated
 
 
 def validate(request: Message) -> None:

@@ -87,6 +87,7 @@ def test_every_setting_has_a_flag_except_the_secret_keys() -> None:
     renamed = {
         "participant": "participants",
         "caller": "callers",
+        "operator": "operators",
         "flow": "flows",
         "limit": "limits",
     }
@@ -99,6 +100,7 @@ def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
     renamed = {
         "participants": "participant",
         "callers": "caller",
+        "operators": "operator",
         "flows": "flow",
         "limits": "limit",
     }

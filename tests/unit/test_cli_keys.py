@@ -53,6 +53,33 @@ def test_keygen_as_json() -> None:
     assert len(base64.b64decode(keys["seal_key"])) == 32
 
 
+def test_keygen_makes_an_operators_key_that_the_settings_accept() -> None:
+    result = CliRunner().invoke(app, ["keygen", "--operator", "alice"])
+    assert result.exit_code == 0
+    variables = dict(
+        shlex.split(line)[1].partition("=")[::2] for line in result.stdout.splitlines()
+    )
+    digest = hashlib.sha256(variables["KESSAI_ADMIN_KEY"].encode()).hexdigest()
+    assert json.loads(variables["KESSAI_OPERATORS"]) == {"alice": digest}
+    assert len(variables) == 2
+
+
+def test_an_operators_key_as_json() -> None:
+    result = CliRunner().invoke(app, ["keygen", "--operator", "alice", "--output", "json"])
+    made = json.loads(result.stdout)
+    assert made["operator"] == "alice"
+    digest = hashlib.sha256(made["admin_key"].encode()).hexdigest()
+    assert made["admin_key_sha256"] == digest
+
+
+@pytest.mark.parametrize("name", ["bad name!", "", "alice\n", "kessai"])
+def test_an_operator_that_the_server_would_refuse_gets_no_key(name: str) -> None:
+    result = CliRunner().invoke(app, ["keygen", "--operator", name])
+    assert result.exit_code == 2
+    assert "--operator" in result.stderr
+    assert result.stdout == ""
+
+
 def test_keys_are_fresh_and_never_shown_by_repr() -> None:
     first, second = new_keys(), new_keys()
     assert first.api_key != second.api_key

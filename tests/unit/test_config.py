@@ -190,3 +190,44 @@ def test_a_server_needs_callers_and_a_worker_does_not() -> None:
 def test_a_role_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(ConfigurationError, match=r"KESSAI_ROLE: .*'all', 'serve' or 'work'"):
         load(**GOOD, role="boss")
+
+
+DIGEST = "a" * 64
+
+
+def test_operators_come_from_the_environment_as_json_with_or_without_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"alice": DIGEST, "bob": {"sha256": "b" * 64, "expires": "2027-01-01T00:00:00Z"}}
+    monkeypatch.setenv("KESSAI_OPERATORS", json.dumps(given))
+    operators = load(**GOOD).operators
+    assert (operators["alice"].sha256, operators["alice"].expires) == (DIGEST, None)
+    expires = operators["bob"].expires
+    assert expires is not None
+    assert expires.isoformat() == "2027-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        {"alice": "short"},
+        {"alice": {"sha256": DIGEST, "expires": "soon"}},
+        {"alice": {"sha256": DIGEST, "expires": "2027-01-01T00:00:00"}},
+        {"alice": {"sha256": DIGEST, "expire": "2027-01-01T00:00:00Z"}},
+        {"a b": DIGEST},
+        {"kessai": DIGEST},
+        {"alice": DIGEST, "bob": DIGEST},
+        {"alice": GOOD["callers"]["shop"]},
+    ],
+)
+def test_a_bad_operator_is_refused_at_start(operators: object) -> None:
+    with pytest.raises(ConfigurationError, match="KESSAI_OPERATORS"):
+        load(**(GOOD | {"operators": operators}))
+
+
+def test_an_admin_port_without_operators_is_refused_at_start() -> None:
+    with pytest.raises(ConfigurationError, match=r"KESSAI_OPERATORS: .*KESSAI_ADMIN_LISTEN"):
+        load(**GOOD, admin_listen="127.0.0.1:7301")
+    with pytest.raises(ConfigurationError, match="KESSAI_ADMIN_LISTEN"):
+        load(**GOOD, admin_listen="here", operators={"alice": DIGEST})
+    assert load(**GOOD).admin_listen == ""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from coordinator.domain import errors
+from coordinator.domain import errors, operator_errors
 from coordinator.domain.ids import TransactionId, event_id, parse_transaction_id
 from coordinator.domain.machine import State
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown, outcome_name
@@ -75,6 +75,37 @@ EXAMPLES: list[tuple[errors.KessaiError, str, dict[str, str]]] = [
     (errors.LostTheRace(ID), "repeat the call", {"payment_id": ID}),
     (errors.Overloaded(100), "more than 100 calls", {"limit": "100"}),
     (errors.Unauthenticated(), "send the caller's API key", {}),
+    (errors.Unauthenticated("operator"), "send the operator's API key", {}),
+    (
+        operator_errors.CredentialExpired("alice", "2026-01-02T03:04:05+00:00"),
+        "the key of operator alice expired at 2026-01-02T03:04:05+00:00",
+        {"operator": "alice", "expired": "2026-01-02T03:04:05+00:00"},
+    ),
+    (
+        operator_errors.TransactionNotFound(ID),
+        f"there is no transaction {ID}",
+        {"transaction_id": ID},
+    ),
+    (
+        operator_errors.HeldByOperator(ID, "alice holds it: wait", operator="alice"),
+        "alice holds it: wait",
+        {"transaction_id": ID, "operator": "alice"},
+    ),
+    (
+        operator_errors.ParticipantSilent(ID, "card_charge", "UNAVAILABLE"),
+        "card_charge has to be cancelled at its participant",
+        {"transaction_id": ID, "phase": "card_charge"},
+    ),
+    (
+        operator_errors.ChangedMeanwhile(ID, 7, ["alice: hold", "settle"]),
+        "is at version 7: alice: hold; settle; explain it again",
+        {"transaction_id": ID, "version": "7"},
+    ),
+    (
+        operator_errors.ChangedMeanwhile(ID, 7, []),
+        "it was taken up, and nothing else",
+        {"transaction_id": ID, "version": "7"},
+    ),
     (errors.DeadlineRequired(), "set a deadline", {}),
     (errors.DeadlineTooShort(0.5), "less than 0.5 s away", {}),
     (errors.StoreUnavailable("psql at 10.0.0.1 said no"), "repeat the call", {}),

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from adapters.system import SystemClock
 from coordinator.domain.errors import DeadlineRequired, DeadlineTooShort
+from coordinator.rpc.credentials import Credentials
 from coordinator.rpc.gate import Gate
 from coordinator.telemetry import LogObserver
 
@@ -24,7 +26,12 @@ class CallWith:
 
 
 def gate() -> Gate:
-    return Gate(callers={}, max_in_flight=1, deadline_margin_s=MARGIN_S, observer=LogObserver())
+    return Gate(
+        credentials=Credentials("caller", (), SystemClock()),
+        max_in_flight=1,
+        deadline_margin_s=MARGIN_S,
+        observer=LogObserver(),
+    )
 
 
 def call(remaining_s: float | None) -> Any:

@@ -14,7 +14,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from kessai.admin.v1 import admin_pb2
 from kessai.payments.v1 import payments_pb2 as pb
 
-from coordinator.domain import errors
+from coordinator.domain import errors, operator_errors
 from coordinator.domain.machine import State
 from coordinator.domain.transaction import StepStatus
 from coordinator.engine import accept, capture, shares
@@ -25,13 +25,17 @@ ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 
 
+ABSTRACT = {errors.CallerError, operator_errors.NotAllowed}
+
+
 def kessai_errors() -> list[type[errors.KessaiError]]:
-    found = [item for _name, item in inspect.getmembers(errors, inspect.isclass)]
-    return [item for item in found if issubclass(item, errors.CallerError)]
+    modules = (errors, operator_errors)
+    found = [item for each in modules for _name, item in inspect.getmembers(each, inspect.isclass)]
+    return [item for item in dict.fromkeys(found) if issubclass(item, errors.CallerError)]
 
 
 def test_every_error_a_caller_can_meet_has_a_status_and_a_page() -> None:
-    concrete = [item for item in kessai_errors() if item is not errors.CallerError]
+    concrete = [item for item in kessai_errors() if item not in ABSTRACT]
     assert len(concrete) > 8
     for kind in [*concrete, errors.StoreUnavailable]:
         assert kind in STATUS, kind
