@@ -10,11 +10,12 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import uvloop
 
+from adapters.guarded_participant import Guard, GuardedParticipant
 from adapters.nats import NatsPublisher
 from adapters.participant_grpc import GrpcParticipant
 from adapters.postgres.store import PostgresStore
@@ -23,6 +24,7 @@ from adapters.system import SystemClock, SystemIds, SystemRandomness
 from coordinator.config import Settings
 from coordinator.domain.errors import Bug, ConfigurationError
 from coordinator.domain.flow import Flow
+from coordinator.domain.phase import Phase
 from coordinator.engine.accept import Accept
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.capture import CapturePayment
@@ -72,12 +74,15 @@ class Coordinator:
     gate: Gate
     servicer: PaymentServicer
     callbacks: CallbackServicer
+    participants: Mapping[str, GuardedParticipant]
 
 
 def assemble(
     world: World, settings: Settings, *, flows: Mapping[str, Flow], owner: str
 ) -> Coordinator:
     """The use cases, the background services and the servicer. `owner` names this process."""
+    guarded = _guarded(world, settings)
+    world = replace(world, participants=guarded)
     driver = Driver(
         store=world.store,
         participants=world.participants,
@@ -120,7 +125,26 @@ def assemble(
     )
     services = _services(world, settings, driver)
     callbacks = _callbacks(world, settings, flows, driver, gate)
-    return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks)
+    return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks, guarded)
+
+
+def _guarded(world: World, settings: Settings) -> Mapping[str, GuardedParticipant]:
+    """Every participant behind its own bound and breaker."""
+    guarded = {}
+    for name, participant in world.participants.items():
+        limit = settings.participant_limit(name)
+        guarded[name] = GuardedParticipant(
+            name,
+            participant,
+            Guard(
+                max_in_flight=limit.max_in_flight,
+                breaker_failures=limit.breaker_failures,
+                breaker_open_s=limit.breaker_open_s,
+            ),
+            clock=world.clock,
+            observer=world.observer,
+        )
+    return guarded
 
 
 def server_of(coordinator: Coordinator, settings: Settings) -> Server:
@@ -193,7 +217,7 @@ def checked_flows(settings: Settings) -> Mapping[str, Flow]:
             f"KESSAI_FLOWS: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         )
     rows = [row for row in FLOW_ROWS if not settings.flows or row.name in settings.flows]
-    flows = bind_flows(rows, PHASES)
+    flows = bind_flows(rows, _phases(settings))
     _check_lease(settings, flows)
     needed = {phase.participant for flow in flows.values() for phase in flow.called}
     missing = sorted(needed - settings.participants.keys())
@@ -205,12 +229,23 @@ def checked_flows(settings: Settings) -> Mapping[str, Flow]:
     return flows
 
 
+def _phases(settings: Settings) -> Mapping[str, Phase]:
+    """Every phase, with the time limits that its participant was given."""
+    phases = dict(PHASES)
+    for name, phase in PHASES.items():
+        timeout_s = settings.participant_limit(phase.participant).timeout_s
+        if timeout_s is not None:
+            phases[name] = replace(phase, retry=replace(phase.retry, timeout_s=timeout_s))
+    return phases
+
+
 def _check_lease(settings: Settings, flows: Mapping[str, Flow]) -> None:
     """A claim outlives the longest call of the process that holds it."""
     longest_s = max(phase.retry.timeout_s for flow in flows.values() for phase in flow.called)
     if settings.lease_s <= longest_s:
         raise ConfigurationError(
-            f"KESSAI_LEASE_S: must be above {longest_s:g} s, the longest call of a flow"
+            f"KESSAI_LEASE_S: must be above {longest_s:g} s, the longest call of a flow "
+            "(KESSAI_PARTICIPANT_LIMITS: timeout_s)"
         )
 
 

@@ -87,6 +87,15 @@ class Role(StrEnum):
         return self is not Role.SERVE
 
 
+def _only_known(model: type[BaseModel], given: object, what: str) -> object:
+    """`given` itself: a limit that is spelled wrong would not limit, so say how it is spelled."""
+    unknown = sorted(set(given) - model.model_fields.keys()) if isinstance(given, dict) else []
+    if unknown:
+        known = ", ".join(model.model_fields)
+        raise ValueError(f"unknown {', '.join(unknown)}; {what} are {known}")
+    return given
+
+
 class CallerLimit(BaseModel):
     """One entry of KESSAI_LIMITS: what a caller may ask for. What is left out is not limited."""
 
@@ -100,12 +109,23 @@ class CallerLimit(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, given: object) -> object:
-        # A limit that is spelled wrong would not limit; say how it is spelled.
-        unknown = sorted(set(given) - cls.model_fields.keys()) if isinstance(given, dict) else []
-        if unknown:
-            known = ", ".join(cls.model_fields)
-            raise ValueError(f"unknown {', '.join(unknown)}; a caller's limits are {known}")
-        return given
+        return _only_known(cls, given, "a caller's limits")
+
+
+class ParticipantLimit(BaseModel):
+    """One entry of KESSAI_PARTICIPANT_LIMITS: what keeps a participant's trouble to itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    max_in_flight: int = Field(default=512, ge=1, le=100_000)
+    timeout_s: float | None = Field(default=None, ge=0.05, le=600, allow_inf_nan=False)
+    breaker_failures: int = Field(default=10, ge=0, le=100_000)
+    breaker_open_s: float = Field(default=5.0, ge=0.1, le=15, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: object) -> object:
+        return _only_known(cls, given, "a participant's limits")
 
 
 class OperatorKey(BaseModel):
@@ -181,6 +201,12 @@ class Settings(BaseSettings):
         '{"shop": {"max_amount_minor": 500000, "max_live": 200, "per_second": 50}}; '
         '"*" is every caller without an entry',
     )
+    participant_limits: Mapping[str, ParticipantLimit] = Field(
+        {},
+        description="what keeps the trouble of each participant to itself, as JSON: "
+        '{"card": {"max_in_flight": 256, "timeout_s": 3, "breaker_failures": 10, '
+        '"breaker_open_s": 5}}; "*" is every participant without an entry',
+    )
     deadline_margin_s: float = Field(
         0.1, ge=0, description="how long before the caller's deadline the answer leaves, in seconds"
     )
@@ -235,6 +261,25 @@ class Settings(BaseSettings):
                 'or "*" for every caller without an entry'
             )
         return limits
+
+    @field_validator("participant_limits")
+    @classmethod
+    def _limits_of_participants(
+        cls, limits: Mapping[str, ParticipantLimit], info: ValidationInfo
+    ) -> Mapping[str, ParticipantLimit]:
+        participants = info.data.get("participants")  # not there when it is at fault itself
+        unknown = sorted(limits.keys() - {"*", *participants}) if participants is not None else []
+        if unknown:
+            raise ValueError(
+                f"unknown participant {', '.join(unknown)}; use names that KESSAI_PARTICIPANTS "
+                'has, or "*" for every participant without an entry'
+            )
+        return limits
+
+    def participant_limit(self, participant: str) -> ParticipantLimit:
+        """The participant's own limits, or those of all that have no entry."""
+        limits = self.participant_limits
+        return limits.get(participant) or limits.get("*") or ParticipantLimit()
 
     @classmethod
     def settings_customise_sources(

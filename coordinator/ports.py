@@ -54,7 +54,8 @@ class Participant(Protocol):
     ) -> Outcome:
         """Makes one call, at most `call.timeout_s` long, and says what it told us.
 
-        Never raises for anything the participant or the network did: that is Unknown.
+        Never raises for anything the participant or the network did: that is Unknown. A call that
+        surely never left is Unknown with `retry_after_s`.
         """
 
 
@@ -74,6 +75,37 @@ class BreakerState(StrEnum):
     """A trial call, after it was open for a while."""
     OPEN = "open"
     """Nothing: the participant is taken for down."""
+
+
+class ParticipantStatus(Record, frozen=True):
+    """How this process gets on with one participant.
+
+    since          when the breaker entered its state
+    in_flight      calls that have left and are not answered
+    waiting        calls that wait for one of `max_in_flight` places
+    failures       calls in a row that failed, up to now
+    last_failure   code of the last of them; empty after a success
+    opens          how often the breaker opened since this process started
+    retry_after_s  while it is open: until the next trial call, in seconds
+    """
+
+    name: str
+    breaker: BreakerState
+    since: datetime
+    in_flight: int
+    waiting: int
+    max_in_flight: int
+    failures: int = 0
+    last_failure: str = ""
+    opens: int = 0
+    retry_after_s: float = 0.0
+
+
+class GuardedParticipant(Participant, Protocol):
+    """A participant behind its bound and its breaker."""
+
+    def status(self) -> ParticipantStatus:
+        """How this process gets on with it now."""
 
 
 class Observer(Protocol):

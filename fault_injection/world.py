@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
+from adapters.guarded_participant import Guard, GuardedParticipant
 from adapters.memory import MemoryPublisher
 from adapters.sealing import Sealer
 from adapters.sqlite.database import SqliteDatabase
@@ -170,6 +171,7 @@ class World:
             lease_s=LEASE_S,
         )
         self.limits: dict[str, CallerLimits] = {}
+        self.guard = Guard()
         self._revival: asyncio.Task[None] | None = None
         self.crashes = 0
 
@@ -186,9 +188,15 @@ class World:
 
     def restart(self) -> None:
         """A new coordinator process over the same database and participants."""
+        self.guarded = {
+            name: GuardedParticipant(
+                name, participant, self.guard, clock=self.clock, observer=self.observer
+            )
+            for name, participant in self.participants.items()
+        }
         self.driver = Driver(
             store=self.store,
-            participants=self.participants,
+            participants=self.guarded,
             flows=FLOWS,
             clock=self.clock,
             randomness=self.randomness,
@@ -221,7 +229,7 @@ class World:
         self.report = Report(
             store=self.store,
             driver=self.driver,
-            participants=self.participants,
+            participants=self.guarded,
             flows=FLOWS,
             clock=self.clock,
             observer=self.observer,

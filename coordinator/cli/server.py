@@ -104,6 +104,15 @@ _LimitFlag = Annotated[
         '"per_second": 50}; repeatable. Name *: every caller without an entry.',
     ),
 ]
+_ParticipantLimitFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=JSON",
+        help='A participant\'s limits, such as card={"max_in_flight": 256, "timeout_s": 3, '
+        '"breaker_failures": 10, "breaker_open_s": 5}; repeatable. Name *: every participant '
+        "without an entry.",
+    ),
+]
 _DeadlineMarginSFlag = Annotated[
     float | None,
     typer.Option(help="How long before a caller's deadline the answer leaves.", show_default="0.1"),
@@ -161,6 +170,7 @@ def serve(
     max_in_flight: _MaxInFlightFlag = None,
     max_amount_minor: _MaxAmountMinorFlag = None,
     limit: _LimitFlag = None,
+    participant_limit: _ParticipantLimitFlag = None,
     deadline_margin_s: _DeadlineMarginSFlag = None,
     patience_s: _PatienceSFlag = None,
     lease_s: _LeaseSFlag = None,
@@ -174,11 +184,12 @@ def serve(
 
     Every flag can also be set as KESSAI_… in the environment (--participant: KESSAI_PARTICIPANTS,
     --caller: KESSAI_CALLERS, --operator: KESSAI_OPERATORS, --flow: KESSAI_FLOWS, --limit:
-    KESSAI_LIMITS, all as JSON) or in the TOML file named by KESSAI_CONFIG. Keys have no flag, since
-    command lines can be read by others: KESSAI_SEAL_KEYS takes a JSON list of those that seal card
-    tokens, KESSAI_CALLBACK_KEYS an object of those that participants sign with; `kessai keygen`
-    makes them. The database's URL, participants, callers and seal keys are required, all else has a
-    default. Times are in seconds. When it is ready it prints one line: listening on HOST:PORT.
+    KESSAI_LIMITS, --participant-limit: KESSAI_PARTICIPANT_LIMITS, all as JSON) or in the TOML file
+    named by KESSAI_CONFIG. Keys have no flag, since command lines can be read by others:
+    KESSAI_SEAL_KEYS takes a JSON list of those that seal card tokens, KESSAI_CALLBACK_KEYS an
+    object of those that participants sign with; `kessai keygen` makes them. The database's URL,
+    participants, callers and seal keys are required, all else has a default. Times are in seconds.
+    When it is ready it prints one line: listening on HOST:PORT.
 
     With --role serve and --role work, processes that take requests and processes that recover are
     apart; run at least one of each, since whatever has to wait goes on in a working one.
@@ -222,6 +233,7 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
         operators=parse_pairs("--operator", given.pop("operator")),
         flows=given.pop("flow") or None,
         limits=parse_objects("--limit", given.pop("limit")),
+        participant_limits=parse_objects("--participant-limit", given.pop("participant_limit")),
         **given,
     )
     _refuse_idle(settings.role, flags)

@@ -46,11 +46,15 @@ class Unknown(Record, frozen=True):
 
     `suspicious` marks an answer that came and cannot be trusted (another transaction, another
     amount); a person should look at it.
+
+    `retry_after_s` is set when the call surely never left this process, because something of ours
+    held it back: nothing happened, and it is worth repeating after so many seconds (above 0).
     """
 
     code: str
     detail: str = ""
     suspicious: bool = False
+    retry_after_s: float | None = None
 
 
 CANCELLED_AT_PARTICIPANT = "CANCELLED_AT_PARTICIPANT"
@@ -64,3 +68,8 @@ Outcome: TypeAlias = Applied | Refused | Pending | Unknown
 def outcome_name(outcome: Outcome) -> str:
     """`applied`, `refused`, `pending` or `unknown`, as the journal spells it."""
     return type(outcome).__name__.lower()
+
+
+def never_left(outcome: Outcome) -> bool:
+    """Whether the call was held back here, so that the participant knows nothing of it."""
+    return isinstance(outcome, Unknown) and outcome.retry_after_s is not None

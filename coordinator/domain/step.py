@@ -99,6 +99,10 @@ class Result(Record, frozen=True):
     draw: float = 0.0
 
 
+SPREAD = 0.5
+"""Calls that were held back are repeated within this share more than the time they were told, so
+that those who wait for one participant do not all come back to it at the same moment."""
+
 _DONE = {
     Operation.TRY: StepStatus.HELD,
     Operation.QUERY: StepStatus.HELD,
@@ -109,8 +113,14 @@ _DONE = {
 
 def answered(state: State, step: Step, phase: Phase, result: Result, now: datetime) -> Step:
     """The step after a call of it came back while the transaction was in `state`."""
-    attempts = step.attempts + 1
     outcome, operation = result.outcome, result.operation
+    if isinstance(outcome, Unknown) and outcome.retry_after_s is not None:
+        # Nothing was asked of the participant: it is no attempt, and an untried step stays one.
+        wait_s = outcome.retry_after_s * (1.0 + SPREAD * result.draw)
+        return evolve(
+            step, next_attempt_at=now + timedelta(seconds=wait_s), last_error=outcome.code
+        )
+    attempts = step.attempts + 1
     forgotten = "" if step.secret else step.source
     if isinstance(outcome, Applied):
         return evolve(

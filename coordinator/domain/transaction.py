@@ -22,7 +22,7 @@ from coordinator.domain.machine import (
     fire,
 )
 from coordinator.domain.money import Money
-from coordinator.domain.outcome import Outcome, Refused, Unknown, outcome_name
+from coordinator.domain.outcome import Outcome, Refused, Unknown, never_left, outcome_name
 from coordinator.domain.phase import Role
 from coordinator.domain.record import Record, evolve
 from coordinator.domain.step import (
@@ -241,7 +241,10 @@ def as_recovered(transaction: Transaction) -> Transaction:
 
 
 def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -> Draft:
-    """The draft after these calls came back: steps moved, one journal line an attempt."""
+    """The draft after these calls came back: steps moved, one journal line an attempt.
+
+    A call that never left is no attempt: the step alone tells why it waits.
+    """
     transaction, entries = draft.transaction, list(draft.entries)
     sequence, steps = transaction.sequence, list(transaction.steps)
     attention = transaction.attention
@@ -250,6 +253,8 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         index = next(i for i, step in enumerate(steps) if step.phase == result.phase)
         before = steps[index]
         steps[index] = step = answered(transaction.state, before, phase, result, now)
+        if never_left(result.outcome):
+            continue
         attention = needs_attention(transaction.state, step, phase, result.outcome) or attention
         sequence += 1
         entries.append(_attempt_line(transaction, sequence, result, before.attempts + 1, now))

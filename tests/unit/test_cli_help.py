@@ -90,6 +90,7 @@ def test_every_setting_has_a_flag_except_the_secret_keys() -> None:
         "operator": "operators",
         "flow": "flows",
         "limit": "limits",
+        "participant_limit": "participant_limits",
     }
     assert {renamed.get(name, name) for name in flags} == set(Settings.model_fields) - SECRETS
 
@@ -103,6 +104,7 @@ def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
         "operators": "operator",
         "flows": "flow",
         "limits": "limit",
+        "participant_limits": "participant_limit",
     }
     for name, field in Settings.model_fields.items():
         if name in SECRETS:
