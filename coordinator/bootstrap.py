@@ -156,6 +156,7 @@ def server_of(coordinator: Coordinator, settings: Settings) -> Server:
         listen=settings.listen,
         max_in_flight=settings.max_in_flight,
         reflect=settings.reflection,
+        shared=settings.worker is not None,
     )
 
 
@@ -265,7 +266,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> 
 
     Raises ConfigurationError or BadFlow before anything is served.
     """
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logs(settings.log_format, settings.log_level, settings.worker)
     flows = checked_flows(settings)
     settle_memory()
     uvloop.run(_serve(settings, flows, on_ready or (lambda _address: None)))

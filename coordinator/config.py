@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -152,6 +154,12 @@ class Settings(BaseSettings):
         Role.ALL,
         description="all; serve: takes requests and drives them, no recovery and no relay; "
         "work: recovery and relay, no PaymentService",
+    )
+    workers: int = Field(
+        1, ge=1, le=64, description="processes that serve the same address, each with all of this"
+    )
+    worker: int | None = Field(
+        None, ge=0, lt=64, description="which of several workers this is; their parent sets it"
     )
     listen: Address = Field("127.0.0.1:7300", description="address of PaymentService")
     participants: Mapping[str, Address] = Field(
@@ -325,6 +333,27 @@ def load(**flags: object) -> Settings:
         raise ConfigurationError(f"{problem} (see `kessai serve --help`)") from None
     except ValueError as error:  # a file or a JSON value that cannot be parsed
         raise ConfigurationError(f"{error} (see `kessai serve --help`)") from None
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The settings as variables that give a child the same ones. Secrets are among them."""
+
+    def bare(value: object) -> str:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if isinstance(value, datetime):
+            return value.isoformat()
+        raise TypeError(f"no setting is of type {type(value).__name__}")
+
+    given = settings.model_dump(exclude_none=True)
+    return {
+        f"KESSAI_{name.upper()}": value
+        if isinstance(value, str)
+        else bare(value)
+        if isinstance(value, SecretStr)
+        else json.dumps(value, default=bare)
+        for name, value in given.items()
+    }
 
 
 def api_key_from_environment() -> str:

@@ -49,6 +49,7 @@ ALLOWED = frozenset(
         "transaction_id",
         "version",
         "what",
+        "worker",
     }
 )
 REDACTED = "[redacted]"
@@ -63,14 +64,24 @@ def allow_listed(
     return event
 
 
-def configure_logs(form: str, level: str) -> None:
-    """Sets up logs on stderr: `form` is json or console, `level` debug, info, warning or error."""
+def configure_logs(form: str, level: str, worker: int | None = None) -> None:
+    """Sets up logs on stderr: `form` is json or console, `level` debug, info, warning or error.
+
+    Every line carries the number of the `worker`, if there are several.
+    """
+
+    def numbered(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Any:
+        if worker is not None:
+            event["worker"] = worker
+        return event
+
     renderer: Any = structlog.processors.JSONRenderer()
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            numbered,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             allow_listed,

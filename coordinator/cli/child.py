@@ -1,8 +1,8 @@
 """One process of our own: started, waited for, stopped by its own ID, and started again.
 
 A child runs in a session of its own, so that Ctrl-C in the terminal reaches only whoever started
-it. It gets its settings by its environment and writes its log to a file. It holds a lifeline
-(`lifeline.py`), so it ends when its starter is killed.
+it. It gets its settings by its environment and writes its log to a file, or to its starter's
+stderr. It holds a lifeline (`lifeline.py`), so it ends when its starter is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -50,14 +51,17 @@ ChildEvent: TypeAlias = Ready | Ended
 
 
 class Child:
-    """A `kessai` command as a process. Its events go to `report`, from another thread."""
+    """A `kessai` command as a process. Its events go to `report`, from another thread.
+
+    Without a `log` it writes to this process's stderr.
+    """
 
     def __init__(
         self,
         name: str,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        log: Path,
+        log: Path | None,
         report: Callable[[ChildEvent], None],
     ) -> None:
         self.name = name
@@ -83,7 +87,9 @@ class Child:
     def start(self) -> None:
         """Starts it; returns at once. It is ready when `Ready` was reported."""
         assert not self.running, f"{self.name} runs already"
-        with self.log.open("ab") as log:
+        if self._process is not None:
+            self._close(self._process)
+        with self.log.open("ab") if self.log else nullcontext() as log:
             process = subprocess.Popen(  # noqa: S603 - our own command, our own arguments
                 [sys.executable, "-P", "-m", "coordinator.cli", *self._arguments, FLAG],
                 stdin=subprocess.PIPE,

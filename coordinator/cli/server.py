@@ -34,6 +34,13 @@ _RoleFlag = Annotated[
         show_default="all",
     ),
 ]
+_WorkersFlag = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that serve the same address, at most 64; each has all of these settings.",
+        show_default="1",
+    ),
+]
 _ListenFlag = Annotated[
     str | None,
     typer.Option(
@@ -157,6 +164,7 @@ def serve(
     *,
     database_url: _DatabaseUrlFlag = None,
     role: _RoleFlag = None,
+    workers: _WorkersFlag = None,
     listen: _ListenFlag = None,
     participant: _ParticipantFlag = None,
     caller: _CallerFlag = None,
@@ -192,10 +200,11 @@ def serve(
     When it is ready it prints one line: listening on HOST:PORT.
 
     With --role serve and --role work, processes that take requests and processes that recover are
-    apart; run at least one of each, since whatever has to wait goes on in a working one.
+    apart; run at least one of each, since whatever has to wait goes on in a working one. With
+    --workers N, a parent starts N processes on the one address, hands signals on to them, and
+    starts again whichever ends by itself; a second signal kills them.
     """
     flags = dict(locals())
-    from coordinator import bootstrap  # noqa: PLC0415 - slow
     from coordinator.domain.errors import (  # noqa: PLC0415 - slow
         ConfigurationError,
         StoreUnavailable,
@@ -203,16 +212,30 @@ def serve(
 
     try:
         settings = _settings(flags)
-        refuse_taken(settings.listen, "--listen")
-        if settings.metrics_listen:
-            refuse_taken(settings.metrics_listen, "--metrics-listen")
         if lifeline:
             hold_lifeline()
-        bootstrap.serve(settings, on_ready=announce)
+        _run(settings)
     except ConfigurationError as error:
         raise Failure(str(error), ExitCode.USAGE, error.code) from None
     except StoreUnavailable as error:
         raise _database_is_away(error) from None
+
+
+def _run(settings: Settings) -> None:
+    """One process, or the parent of several, or one of these."""
+    if settings.workers > 1 and settings.worker is None:
+        from coordinator.cli import workers  # noqa: PLC0415 - slow
+
+        if status := workers.run(settings, announce):
+            raise typer.Exit(status)
+        return
+    from coordinator import bootstrap  # noqa: PLC0415 - slow
+
+    if settings.worker is None:  # otherwise the parent has asked, and holds the port
+        refuse_taken(settings.listen, "--listen")
+        if settings.metrics_listen:
+            refuse_taken(settings.metrics_listen, "--metrics-listen")
+    bootstrap.serve(settings, on_ready=announce)
 
 
 _OF_SERVING = ("caller", "limit", "max_amount_minor", "deadline_margin_s")

@@ -92,7 +92,8 @@ def test_every_setting_has_a_flag_except_the_secret_keys() -> None:
         "limit": "limits",
         "participant_limit": "participant_limits",
     }
-    assert {renamed.get(name, name) for name in flags} == set(Settings.model_fields) - SECRETS
+    settings = set(Settings.model_fields) - SECRETS - {"worker"}  # the parent's own way to tell
+    assert {renamed.get(name, name) for name in flags} == settings
 
 
 def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
@@ -107,7 +108,7 @@ def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
         "participant_limits": "participant_limit",
     }
     for name, field in Settings.model_fields.items():
-        if name in SECRETS:
+        if name in SECRETS | {"worker"}:
             continue
         flag = flags[renamed.get(name, name)]
         if field.is_required():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coordinator.bootstrap import checked_flows
-from coordinator.config import load
+from coordinator.config import as_environment, load
 from coordinator.domain.errors import ConfigurationError
 from phases.registry import PHASES
 
@@ -231,3 +231,24 @@ def test_an_admin_port_without_operators_is_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="KESSAI_ADMIN_LISTEN"):
         load(**GOOD, admin_listen="here", operators={"alice": DIGEST})
     assert load(**GOOD).admin_listen == ""
+
+
+def test_settings_handed_to_a_child_by_its_environment_are_the_same_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = load(
+        **GOOD,
+        role="serve",
+        flows=("points_only",),
+        callback_keys={"card": GOOD["seal_keys"][0]},
+        limits={"shop": {"max_live": 2, "per_second": 0.5}},
+        operators={"alice": DIGEST, "bob": {"sha256": "b" * 64, "expires": "2027-01-01T00:00:00Z"}},
+        reflection=True,
+        drain_s=2.5,
+    )
+    for name, value in as_environment(given).items():
+        monkeypatch.setenv(name, value)
+    assert load() == given
+    assert given.worker is None
+    monkeypatch.setenv("KESSAI_WORKER", "3")
+    assert load().worker == 3
