@@ -32,6 +32,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "KESSAI_PARTICIPANTS",
         "KESSAI_FLOWS",
         "KESSAI_LIMITS",
+        "KESSAI_PARTICIPANT_LIMITS",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -79,6 +80,14 @@ def test_a_mapping_comes_from_the_environment_as_json(monkeypatch: pytest.Monkey
         ("limits", {"shop": {"per_second": float("inf")}}),
         ("limits", {"shop": 5}),
         ("limits", []),
+        ("participant_limits", {"card": {"max_in_flight": 0}}),
+        ("participant_limits", {"card": {"max_in_flight": 2.5}}),
+        ("participant_limits", {"card": {"timeout_s": 0}}),
+        ("participant_limits", {"card": {"timeout_s": float("nan")}}),
+        ("participant_limits", {"card": {"breaker_failures": -1}}),
+        ("participant_limits", {"card": {"breaker_open_s": 0}}),
+        ("participant_limits", {"card": {"breaker_open_s": 16}}),
+        ("participant_limits", {"card": 5}),
         ("log_format", "xml"),
         ("colour", "blue"),
     ],
@@ -252,3 +261,31 @@ def test_settings_handed_to_a_child_by_its_environment_are_the_same_settings(
     assert given.worker is None
     monkeypatch.setenv("KESSAI_WORKER", "3")
     assert load().worker == 3
+
+
+def test_an_unknown_participant_or_limit_of_one_is_told_with_what_there_is() -> None:
+    with pytest.raises(ConfigurationError, match="unknown participant bank; use names that KESSAI"):
+        load(**GOOD, participant_limits={"bank": {}})
+    with pytest.raises(
+        ConfigurationError,
+        match=r"PARTICIPANT_LIMITS\.CARD: .*unknown timeout; a participant's limits are max_in_fl",
+    ):
+        load(**GOOD, participant_limits={"card": {"timeout": 3}})
+
+
+def test_a_participant_without_limits_of_its_own_has_everybodys() -> None:
+    settings = load(
+        **GOOD, participant_limits={"card": {"timeout_s": 7}, "*": {"max_in_flight": 9}}
+    )
+    assert settings.participant_limit("card").timeout_s == 7
+    assert settings.participant_limit("card").max_in_flight == 512
+    assert settings.participant_limit("points").max_in_flight == 9
+    assert load(**GOOD).participant_limit("points").breaker_failures == 10
+
+
+def test_a_participants_timeout_is_that_of_its_phases_and_below_the_lease() -> None:
+    flows = checked_flows(load(**GOOD, participant_limits={"card": {"timeout_s": 7}}))
+    timeouts = {phase.participant: phase.retry.timeout_s for phase in flows["card_only"].called}
+    assert timeouts == {"card": 7, "merchant": 2}
+    with pytest.raises(ConfigurationError, match=r"KESSAI_LEASE_S: must be above 40 s"):
+        checked_flows(load(**GOOD, participant_limits={"card": {"timeout_s": 40}}))
