@@ -31,6 +31,8 @@ def event_type(event: OutboxEvent) -> str:
     kind = "payment" if event.refund_of is None else "refund"
     if event.late_phase:
         return f"kessai.{kind}.late_success_undone.v1"
+    if event.attention is not None:
+        return f"kessai.{kind}.attention_needed.v1"
     state = event.state.value if event.refund_of is None else _REFUND_STATES[event.state]
     return f"kessai.{kind}.{state.lower()}.v1"
 
@@ -52,6 +54,16 @@ def data_of(event: OutboxEvent) -> Message:
             phase=event.late_phase,
             amount=_money(event),
             undo_time=event.at,
+        )
+    if event.attention is not None:
+        return events_pb2.AttentionNeeded(
+            transaction_id=event.transaction_id,
+            caller=event.caller,
+            flow=event.flow,
+            amount=_money(event),
+            code=event.attention.code,
+            reason=event.attention.reason,
+            raise_time=event.at,
         )
     failure = None if event.failure is None else asdict(event.failure)
     if event.refund_of is not None:

@@ -5,7 +5,7 @@ Each contract has one conformance suite in `tests/contract/` that runs over all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -184,6 +184,76 @@ class PaymentQuery(Record, frozen=True):
     limit: int = 50
 
 
+class TransactionQuery(Record, frozen=True):
+    """An operator's filters over every caller's payments and refunds, newest ID first.
+
+    `before` is the ID of the last one of the page before.
+
+    live             not settled
+    attention, held  only those that need a person; only those that an operator holds
+    in_state_before  in their state since before this time
+    phases           with an error at an unfinished step of one of these phases
+    error            the code of the attention, or of an unfinished step's last error
+    """
+
+    states: tuple[State, ...] = ()
+    live: bool = False
+    attention: bool = False
+    held: bool = False
+    in_state_before: datetime | None = None
+    phases: tuple[str, ...] = ()
+    error: str = ""
+    caller: str = ""
+    flow: str = ""
+    before: TransactionId | None = None
+    limit: int = 50
+
+
+class Claim(Record, frozen=True):
+    """Which process drives a transaction, and how long its claim still lasts, in seconds."""
+
+    owner: str
+    seconds_left: float
+
+
+class Waiting(Record, frozen=True):
+    """How many live transactions a phase keeps waiting with an error, and the longest's seconds."""
+
+    count: int
+    oldest_s: float
+
+
+class Census(Record, frozen=True):
+    """One look at all that is live. Ages are in seconds.
+
+    oldest_s   by state: how long the longest has been in it
+    attention  how many need a person, by code
+    overdue    due, and claimed by nobody
+    waiting    by phase
+    outbox     events that are not published
+    """
+
+    by_state: Mapping[State, int]
+    oldest_s: Mapping[State, float]
+    attention: Mapping[str, int]
+    held: int
+    overdue: int
+    overdue_oldest_s: float
+    waiting: Mapping[str, Waiting]
+    outbox: int
+    outbox_oldest_s: float
+
+
+class Pause(Record, frozen=True):
+    """A flow that takes no new payments for now; `until` is set when Kessai opens it again."""
+
+    flow: str
+    actor: str
+    reason: str
+    since: datetime
+    until: datetime | None = None
+
+
 class Store(Protocol):
     """Where transactions live. Every method raises StoreUnavailable when the database is down.
 
@@ -226,6 +296,36 @@ class Store(Protocol):
         One conditional update on the database's clock that bumps each version, so that whoever held
         an expired claim changes nothing any more.
         """
+
+    async def renew_claims(self, ids: Sequence[TransactionId]) -> frozenset[TransactionId]:
+        """Extends this process's claims by the lease; returns those that it still has."""
+
+    async def release_claims(self) -> int:
+        """Gives back every claim of this process, due at once; returns how many there were.
+
+        For the end of a process: what it still writes afterwards loses its race.
+        """
+
+    async def claim_of(self, transaction_id: TransactionId) -> Claim | None:
+        """Who holds the transaction now; None when nobody does."""
+
+    async def search(self, query: TransactionQuery) -> Sequence[Transaction]:
+        """A page of an operator's view, newest ID first."""
+
+    async def count(self, query: TransactionQuery, at_most: int) -> int:
+        """How many `query` finds on all pages; `at_most` when there are more."""
+
+    async def census(self) -> Census:
+        """One look at all that is live."""
+
+    async def pauses(self) -> Sequence[Pause]:
+        """Every pause, by flow; those whose `until` is over as well."""
+
+    async def pause(self, pause: Pause) -> None:
+        """Pauses a flow. Replaces an earlier pause, but none of an operator's by one that ends."""
+
+    async def unpause(self, flow: str) -> bool:
+        """Ends a flow's pause; False when there was none."""
 
     async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
         """Unpublished events nobody else holds, oldest first, only the first of a transaction."""

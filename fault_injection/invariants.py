@@ -152,7 +152,7 @@ def announced_once(scene: Scene) -> None:
     wanted = [state] if state in ANNOUNCED else []
     if state is State.REFUNDED:
         wanted = [State.PAID, State.REFUNDED]
-    states = [event.state for event in scene.events]
+    states = [event.state for event in scene.events if event.attention is None]
     _require(states == wanted, "S14", f"announced {states}")
 
 

@@ -39,6 +39,7 @@ def claim_transactions(
     free = sa.and_(
         sa.text(LIVE_SQL),
         _T.due_at <= now,
+        _T.held_by.is_(None),
         sa.or_(_T.claimed_until.is_(None), _T.claimed_until <= now),
     )
     # A CTE, not `IN (SELECT … LIMIT …)`: PostgreSQL may run such a subquery more than once.
@@ -56,6 +57,36 @@ def claim_transactions(
         .values(version=_T.version + 1, claimed_by=owner, claimed_until=clock.after(lease_s))
         .returning(_T.id)
     )
+
+
+def renew(ids: list[str], owner: str, lease_s: float, clock: DatabaseClock) -> ReturningUpdate[Any]:
+    """Extends the owner's claims on these transactions, and returns those that it still has.
+
+    No version is bumped: whoever takes a claim over bumps it, and names itself as its owner.
+    """
+    return (
+        sa.update(transactions)
+        .where(_T.id.in_(ids), _T.claimed_by == owner, sa.text(LIVE_SQL))
+        .values(claimed_until=clock.after(lease_s))
+        .returning(_T.id)
+    )
+
+
+def release(owner: str, clock: DatabaseClock) -> sa.Update:
+    """Gives every claim of the owner back. Bumps the versions: its own writes are over."""
+    return (
+        sa.update(transactions)
+        .where(_T.claimed_by == owner, sa.text(LIVE_SQL))
+        .values(version=_T.version + 1, claimed_by=None, claimed_until=None, due_at=clock.now())
+    )
+
+
+def claim_of(transaction_id: str, clock: DatabaseClock) -> sa.Select[Any]:
+    """Who holds a transaction, until when, and the time now; no row when nobody does."""
+    now = clock.now()
+    return sa.select(
+        _T.claimed_by, _T.claimed_until, sa.type_coerce(now, _T.claimed_until.type).label("now")
+    ).where(_T.id == transaction_id, _T.claimed_until > now)
 
 
 def claim_events(

@@ -158,15 +158,21 @@ def _failure_fields(path: str) -> tuple[Field, ...]:
     )
 
 
+def _attention_fields(path: str) -> tuple[Field, ...]:
+    return tuple(
+        Field(f"attention_{part}", Kind.TEXT, _part(part, path)) for part in ("code", "reason")
+    )
+
+
 MOVING: tuple[Field, ...] = (
     _after("id", Kind.ID),
     _after("state", Kind.TEXT),
     _after("version", Kind.INTEGER),
     _after("sequence", Kind.INTEGER),
     *_failure_fields("after.failure"),
-    Field("attention_code", Kind.TEXT, _part("code", "after.attention")),
-    Field("attention_reason", Kind.TEXT, _part("reason", "after.attention")),
+    *_attention_fields("after.attention"),
     _after("updated_at", Kind.TIME),
+    _after("state_since", Kind.TIME),
     _after("try_deadline", Kind.TIME),
     _after("reserved_until", Kind.TIME),
     _after("due_at", Kind.TIME),
@@ -175,6 +181,8 @@ MOVING: tuple[Field, ...] = (
     Field("capture_key", Kind.TEXT, _part("idempotency_key", "after.capture")),
     Field("capture_request", Kind.TEXT, _part("request", "after.capture")),
     _after("refunded_minor", Kind.INTEGER),
+    Field("held_by", Kind.TEXT, _part("actor", "after.hold")),
+    Field("held_reason", Kind.TEXT, _part("reason", "after.hold")),
 )
 """Columns of `transactions` that every commit writes, from a Write."""
 
@@ -237,6 +245,8 @@ JOURNAL: tuple[Field, ...] = (
     _plain("outcome", Kind.TEXT),
     _plain("code", Kind.TEXT),
     _plain("detail", Kind.TEXT),
+    _plain("actor", Kind.TEXT),
+    _plain("evidence", Kind.TEXT),
 )
 """Columns of `journal`, from a JournalEntry."""
 
@@ -259,5 +269,6 @@ OUTBOX: tuple[Field, ...] = (
     _plain("late_phase", Kind.TEXT),
     _plain("captured_minor", Kind.INTEGER),
     _plain("refunded_minor", Kind.INTEGER),
+    *_attention_fields("attention"),
 )
 """Columns of `outbox`, from an OutboxEvent."""

@@ -27,6 +27,7 @@ from coordinator.domain.transaction import (
     Capture,
     EntryKind,
     Failure,
+    Hold,
     JournalEntry,
     OutboxEvent,
     RefundOf,
@@ -45,15 +46,17 @@ _STEP_COLUMNS = [
 _NEWEST_FIRST = (_T.created_at.desc(), _T.id.desc())
 
 
-def whole(ids: sa.Select[Any]) -> sa.Select[Any]:
-    """Transactions whose IDs `ids` selects, one row for each step, newest first."""
+def whole(
+    ids: sa.Select[Any], *order: sa.UnaryExpression[Any] | sa.ColumnElement[Any]
+) -> sa.Select[Any]:
+    """Transactions whose IDs `ids` selects, one row for each step; newest first unless `order`."""
     chosen = ids.subquery("chosen")
     return (
         sa.select(*(column for column in _T if column.name not in _UNREAD), *_STEP_COLUMNS)
         .select_from(chosen)
         .join(transactions, _T.id == chosen.c.id)
         .outerjoin(steps, steps.c.transaction_id == _T.id)
-        .order_by(*_NEWEST_FIRST, steps.c.position)
+        .order_by(*(order or _NEWEST_FIRST), steps.c.position)
     )
 
 
@@ -197,11 +200,10 @@ def _transaction(rows: Sequence[sa.Row[Any]], sealer: Sealer) -> Transaction:
         sequence=row.sequence,
         steps=tuple(_step(each, sealer) for each in rows if each.step_phase is not None),
         failure=_failure(row),
-        attention=None
-        if row.attention_code is None
-        else Attention(row.attention_code, row.attention_reason),
+        attention=_attention(row),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        state_since=row.state_since,
         try_deadline=row.try_deadline,
         reserved_until=row.reserved_until,
         due_at=row.due_at,
@@ -210,7 +212,14 @@ def _transaction(rows: Sequence[sa.Row[Any]], sealer: Sealer) -> Transaction:
         capture=None if row.capture_key is None else Capture(row.capture_key, row.capture_request),
         refunded_minor=row.refunded_minor,
         refund_of=_refund_of(row),
+        hold=None if row.held_by is None else Hold(row.held_by, row.held_reason),
     )
+
+
+def _attention(row: sa.Row[Any]) -> Attention | None:
+    if row.attention_code is None:
+        return None
+    return Attention(row.attention_code, row.attention_reason)
 
 
 def _refund_of(row: sa.Row[Any]) -> RefundOf | None:
@@ -266,6 +275,8 @@ def journal_entry(row: sa.Row[Any]) -> JournalEntry:
         outcome=row.outcome,
         code=row.code,
         detail=row.detail,
+        actor=row.actor,
+        evidence=row.evidence,
     )
 
 
@@ -295,4 +306,5 @@ def outbox_event(row: sa.Row[Any]) -> OutboxEvent:
         late_phase=row.late_phase,
         captured_minor=row.captured_minor,
         refunded_minor=row.refunded_minor,
+        attention=_attention(row),
     )

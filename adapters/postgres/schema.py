@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 
+from coordinator.domain.entries import Act
 from coordinator.domain.machine import (
     INITIAL,
     RELEASED,
@@ -118,6 +119,10 @@ transactions = Table(
     # takes the next number, nobody opens one without having seen all those before.
     Column("payment_id", ID, nullable=True),
     Column("ordinal", sa.Integer, nullable=True),
+    _time("state_since"),
+    # An operator's hold: nobody claims the row.
+    _maybe_text("held_by"),
+    _maybe_text("held_reason"),
     PrimaryKeyConstraint("id", name="transactions_pkey"),
     UniqueConstraint("caller", "idempotency_key", name="transactions_key_once"),
     CheckConstraint(f"amount_minor BETWEEN 1 AND {MAX_MINOR}", name="transactions_amount_positive"),
@@ -151,6 +156,10 @@ transactions = Table(
     CheckConstraint(
         "(payment_id IS NULL) = (ordinal IS NULL) AND (ordinal IS NULL OR ordinal >= 1)",
         name="transactions_refund_is_whole",
+    ),
+    CheckConstraint(
+        "(held_by IS NULL) = (held_reason IS NULL) AND (held_by IS NULL OR due_at IS NOT NULL)",
+        name="transactions_hold_is_whole",
     ),
     _claim_check("transactions"),
     postgresql_with={"fillfactor": 80},
@@ -249,6 +258,8 @@ steps = Table(
     postgresql_with={"fillfactor": 70},
 )
 
+_ACTS = ", ".join(f"'{act}'" for act in Act)
+
 journal = Table(
     "journal",
     metadata,
@@ -265,6 +276,8 @@ journal = Table(
     _text("outcome"),
     _text("code"),
     _text("detail"),
+    _text("actor"),
+    _text("evidence"),
     PrimaryKeyConstraint("transaction_id", "sequence", name="journal_pkey"),
     CheckConstraint("sequence >= 1", name="journal_sequence_counts"),
     # from_state must be known before it is compared: NULL would make a CHECK pass.
@@ -273,10 +286,14 @@ journal = Table(
         f" THEN event = 'create' AND to_state = '{INITIAL}' AND sequence = 1"
         f" ELSE {transition_check('from_state', 'event', 'to_state')} END)"
         f" OR (kind = '{EntryKind.ATTEMPT}' AND from_state IS NOT NULL AND from_state = to_state"
-        f" AND {state_check('to_state')} AND event = '' AND phase <> '')",
+        f" AND {state_check('to_state')} AND event = '' AND phase <> '')"
+        f" OR (kind = '{EntryKind.OPERATOR}' AND from_state IS NOT NULL AND from_state = to_state"
+        f" AND {state_check('to_state')} AND event IN ({_ACTS}) AND actor <> '')",
         name="journal_spells_the_machine",
     ),
 )
+
+_ANNOUNCES_STATE = "late_phase = '' AND attention_code IS NULL"
 
 outbox = Table(
     "outbox",
@@ -304,10 +321,15 @@ outbox = Table(
     _text("late_phase"),
     Column("captured_minor", sa.BigInteger, nullable=False),
     Column("refunded_minor", sa.BigInteger, nullable=False),
+    _maybe_text("attention_code"),
+    _maybe_text("attention_reason"),
     PrimaryKeyConstraint("id", name="outbox_pkey"),
     CheckConstraint(state_check("state"), name="outbox_state_known"),
     CheckConstraint("sequence >= 1", name="outbox_sequence_counts"),
     CheckConstraint(f"amount_minor BETWEEN 1 AND {MAX_MINOR}", name="outbox_amount_positive"),
+    CheckConstraint(
+        "(attention_code IS NULL) = (attention_reason IS NULL)", name="outbox_attention_is_whole"
+    ),
     _claim_check("outbox"),
 )
 Index(
@@ -315,8 +337,8 @@ Index(
     outbox.c.transaction_id,
     outbox.c.state,
     unique=True,
-    postgresql_where=sa.text("late_phase = ''"),
-    sqlite_where=sa.text("late_phase = ''"),
+    postgresql_where=sa.text(_ANNOUNCES_STATE),
+    sqlite_where=sa.text(_ANNOUNCES_STATE),
 )
 Index(
     "outbox_unpublished",
@@ -324,6 +346,19 @@ Index(
     outbox.c.id,
     postgresql_where=sa.text("published_at IS NULL"),
     sqlite_where=sa.text("published_at IS NULL"),
+)
+
+# Flows that take no new payments for now. `until` is set by Kessai itself, which opens them again.
+flow_pauses = Table(
+    "flow_pauses",
+    metadata,
+    _text("flow"),
+    _text("actor"),
+    _text("reason"),
+    _time("since"),
+    _time("until", nullable=True),
+    PrimaryKeyConstraint("flow", name="flow_pauses_pkey"),
+    CheckConstraint("until IS NULL OR until > since", name="flow_pauses_end_after_they_begin"),
 )
 
 JOURNAL_GUARD_POSTGRES = (

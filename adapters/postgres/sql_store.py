@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from adapters.postgres import claims, reading
+from adapters.postgres import claims, operating, reading
 from adapters.postgres.group_commit import GroupCommit, Grouped
 from adapters.postgres.group_writer import Connect, FaultPoint, GroupWriter, WriteStatements
 from adapters.postgres.trouble import Kind, diagnose
@@ -23,7 +23,14 @@ from coordinator.domain.errors import KessaiError, StoreUnavailable
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Change, JournalEntry, OutboxEvent, Transaction
-from coordinator.ports import CommitResult, PaymentQuery
+from coordinator.ports import (
+    Census,
+    Claim,
+    CommitResult,
+    Pause,
+    PaymentQuery,
+    TransactionQuery,
+)
 
 T = TypeVar("T")
 _READ_ATTEMPTS = 3
@@ -146,6 +153,55 @@ class SqlStore:
         """
         return await self._run(lambda c: self._claim_due(c, limit), self._claimer)
 
+    async def renew_claims(self, ids: Sequence[TransactionId]) -> frozenset[TransactionId]:
+        """See `Store.renew_claims`. Raises StoreUnavailable."""
+        statement = claims.renew(list(ids), self._owner, self._lease_s, self._clock)
+        return await self._run(
+            lambda c: frozenset(TransactionId(found) for found in c.execute(statement).scalars()),
+            self._claimer,
+        )
+
+    async def release_claims(self) -> int:
+        """See `Store.release_claims`. Raises StoreUnavailable."""
+        statement = claims.release(self._owner, self._clock)
+        return await self._run(lambda c: c.execute(statement).rowcount, self._claimer)
+
+    async def claim_of(self, transaction_id: TransactionId) -> Claim | None:
+        """See `Store.claim_of`. Raises StoreUnavailable."""
+        statement = claims.claim_of(transaction_id, self._clock)
+        row = await self._run(lambda c: c.execute(statement).one_or_none())
+        if row is None:
+            return None
+        return Claim(row.claimed_by, (row.claimed_until - row.now).total_seconds())
+
+    async def search(self, query: TransactionQuery) -> Sequence[Transaction]:
+        """See `Store.search`. Raises StoreUnavailable. Leaves out as `list_payments` does."""
+        return await self._run(lambda c: self._found(c, query))
+
+    async def count(self, query: TransactionQuery, at_most: int) -> int:
+        """See `Store.count`. Raises StoreUnavailable."""
+        statement = operating.count(query, at_most)
+        return await self._run(lambda c: int(c.execute(statement).scalar_one()))
+
+    async def census(self) -> Census:
+        """See `Store.census`. Raises StoreUnavailable."""
+        return await self._run(lambda c: operating.take_census(c, self._clock))
+
+    async def pauses(self) -> Sequence[Pause]:
+        """See `Store.pauses`. Raises StoreUnavailable."""
+        return await self._run(
+            lambda c: [operating.pause_of(row) for row in c.execute(operating.PAUSES)]
+        )
+
+    async def pause(self, pause: Pause) -> None:
+        """See `Store.pause`. Raises StoreUnavailable."""
+        values = {name: getattr(pause, name) for name in pause.__struct_fields__}
+        await self._run(lambda c: c.execute(operating.PAUSE, values) and None)
+
+    async def unpause(self, flow: str) -> bool:
+        """See `Store.unpause`. Raises StoreUnavailable."""
+        return await self._run(lambda c: c.execute(operating.unpause(flow)).rowcount > 0)
+
     async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
         """See `Store.claim_events`. Raises StoreUnavailable.
 
@@ -177,6 +233,15 @@ class SqlStore:
                 return found[: query.limit]
             last = groups[-1][0]
             query = evolve(query, before=(last.created_at, last.id))
+
+    def _found(self, connection: sa.Connection, query: TransactionQuery) -> list[Transaction]:
+        found: list[Transaction] = []
+        while True:
+            groups = reading.grouped(connection.execute(operating.page(query)))
+            found += reading.readable(groups, self._sealer)
+            if len(groups) < query.limit or len(found) >= query.limit:
+                return found[: query.limit]
+            query = evolve(query, before=groups[-1][0].id)
 
     def _claim_due(self, connection: sa.Connection, limit: int) -> list[Transaction]:
         statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock)

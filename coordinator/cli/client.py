@@ -39,7 +39,10 @@ class Client:
         self._address = address
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(address)
+        # With a connection of its own: a shared one may just be waiting after an earlier client's
+        # failure, and would refuse at once although the server is back.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.insecure_channel(address, options=own)
         self._stub = payments_pb2_grpc.PaymentServiceStub(self._channel)
 
     def __enter__(self) -> Self:

@@ -57,14 +57,16 @@ class Wait(Record, frozen=True):
 
 
 class Rest(Record, frozen=True):
-    """Nothing to do ever again."""
+    """Nothing to do by itself: it is settled, or an operator holds it."""
 
 
 Action: TypeAlias = Perform | Advance | Wait | Rest
 
 
 def decide(transaction: Transaction, flow: Flow, now: datetime) -> Action:
-    """What to do next with `transaction`."""
+    """What to do next with `transaction`; nothing while an operator holds it."""
+    if transaction.hold is not None:
+        return Rest()
     match transaction.state:
         case State.CREATED:
             return _created(transaction, flow, now)

@@ -29,15 +29,43 @@ class RefundOf(Record, frozen=True):
     ordinal: int
 
 
+class Hold(Record, frozen=True):
+    """Which operator keeps a live transaction from being driven, and why."""
+
+    actor: str
+    reason: str
+
+
+class Attention(Record, frozen=True):
+    """Why a live transaction needs a person."""
+
+    code: str
+    reason: str
+
+
 class EntryKind(StrEnum):
     """What a journal line records."""
 
     TRANSITION = "transition"
     ATTEMPT = "attempt"
+    OPERATOR = "operator"
+
+
+class Act(StrEnum):
+    """What an operator can do to one transaction."""
+
+    HOLD = "hold"
+    UNHOLD = "unhold"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RESOLVE = "resolve"
 
 
 class JournalEntry(Record, frozen=True):
-    """One line of the journal; see `kessai.payments.v1.JournalEntry` for the fields."""
+    """One line of the journal; see `kessai.payments.v1.JournalEntry` for the fields.
+
+    Of an operator's act: `event` is the act, `detail` the operator's reason.
+    """
 
     transaction_id: TransactionId
     sequence: int
@@ -52,6 +80,8 @@ class JournalEntry(Record, frozen=True):
     outcome: str = ""
     code: str = ""
     detail: str = ""
+    actor: str = ""
+    evidence: str = ""
 
 
 class OutboxEvent(Record, frozen=True):
@@ -59,6 +89,7 @@ class OutboxEvent(Record, frozen=True):
 
     late_phase  when set: not the state is announced, but that this phase's success, which came
                 after the release, was undone
+    attention   when set: not the state is announced, but that it needs a person
     """
 
     id: str
@@ -77,3 +108,4 @@ class OutboxEvent(Record, frozen=True):
     late_phase: str = ""
     captured_minor: int = 0
     refunded_minor: int = 0
+    attention: Attention | None = None

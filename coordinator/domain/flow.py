@@ -35,6 +35,8 @@ class FlowRow:
     try_budget_s   how long a payment may stay CREATED before it is released, in seconds
     reservation_s  how long holds are asked to last unless the request says, in seconds; at most
                    the shortest `longest_hold_s` of its phases
+    attention_after_s  a transaction that is decided and not done after so long needs a person, in
+                   seconds
     """
 
     name: str
@@ -42,6 +44,7 @@ class FlowRow:
     announce: str = ""
     try_budget_s: float = 5.0
     reservation_s: float = 900.0
+    attention_after_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Flow:
     announce: Phase | None
     try_budget_s: float
     reservation_s: float
+    attention_after_s: float
 
     @cached_property
     def called(self) -> tuple[Phase, ...]:
@@ -125,6 +129,7 @@ def bind(row: FlowRow, phases: Mapping[str, Phase]) -> Flow:
         announce=announce,
         try_budget_s=row.try_budget_s,
         reservation_s=row.reservation_s,
+        attention_after_s=row.attention_after_s,
     )
 
 
@@ -153,6 +158,8 @@ def _rule_problems(row: FlowRow, known: list[Phase]) -> list[str]:
             f"reservation_s must be at most {shortest.longest_hold_s:g}, as long as phase "
             f"{shortest.name!r} holds"
         )
+    if not 0 < row.attention_after_s <= LONGEST_S:
+        problems.append(f"attention_after_s must be above 0 and at most {LONGEST_S}")
     if not 0 < row.try_budget_s <= row.reservation_s <= LONGEST_S:
         problems.append(
             f"try_budget_s must be above 0, at most reservation_s, and that at most {LONGEST_S}"

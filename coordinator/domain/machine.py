@@ -93,6 +93,8 @@ TERMINAL = frozenset({State.FAILED, State.REFUNDED})
 """Nothing moves at all any more."""
 LIVE = frozenset(State) - SETTLED
 """Somebody still has to drive it."""
+IN_DOUBT = frozenset({State.CAPTURING, State.SETTLING, State.CANCELLING})
+"""Decided, and not done at every participant yet."""
 CANCELLABLE = frozenset({State.CREATED, State.RESERVED})
 """Not decided yet: a caller may still cancel."""
 RELEASED = frozenset({State.CANCELLING, State.FAILED})

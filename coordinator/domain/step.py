@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from coordinator.domain.entries import Attention
 from coordinator.domain.machine import ANNOUNCED, LIVE, State
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Applied, NextAction, Outcome, Pending, Refused, Unknown
@@ -81,13 +82,6 @@ class Step(Record, frozen=True):
     def dropped(self) -> bool:
         """Whether it was decided that nothing of it becomes final."""
         return self.final_minor == 0
-
-
-class Attention(Record, frozen=True):
-    """Why a live transaction needs a person."""
-
-    code: str
-    reason: str
 
 
 class Result(Record, frozen=True):

@@ -1,4 +1,4 @@
-"""A transaction, its steps, its journal, and the pure functions that move it.
+"""A transaction as it stands, and what one commit makes of it.
 
 Values are immutable. What the engine wants to make durable is one `Change`: the transaction as it
 shall be, with the journal lines and outbox rows that belong to the same commit.
@@ -6,35 +6,34 @@ shall be, with the journal lines and outbox rows that belong to the same commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 
-from coordinator.domain.entries import EntryKind, Failure, JournalEntry, OutboxEvent, RefundOf
+from coordinator.domain.entries import (
+    Attention,
+    EntryKind,
+    Failure,
+    Hold,
+    JournalEntry,
+    OutboxEvent,
+    RefundOf,
+)
 from coordinator.domain.flow import Flow
-from coordinator.domain.ids import TransactionId, event_id
+from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import (
-    ANNOUNCED,
     CANCELLABLE,
     RELEASED,
     SETTLED,
-    Event,
     State,
-    fire,
 )
 from coordinator.domain.money import Money
-from coordinator.domain.outcome import Outcome, Refused, Unknown, never_left, outcome_name
 from coordinator.domain.phase import Role
 from coordinator.domain.record import Record, evolve
 from coordinator.domain.step import (
     MAY_HOLD,
-    Attention,
     Result,
     Step,
     StepStatus,
-    answered,
-    credible,
-    entered,
-    needs_attention,
 )
 
 __all__ = [
@@ -45,6 +44,7 @@ __all__ = [
     "Draft",
     "EntryKind",
     "Failure",
+    "Hold",
     "JournalEntry",
     "OutboxEvent",
     "RefundOf",
@@ -53,12 +53,8 @@ __all__ = [
     "StepStatus",
     "Tender",
     "Transaction",
-    "advance",
     "as_recovered",
-    "attempted",
     "flow_of",
-    "late_success_undone",
-    "record",
     "with_finals",
 ]
 
@@ -95,6 +91,8 @@ class Transaction(Record, frozen=True):
     capture   how a manual one was captured; None for others
     refunded_minor  how much of it was given back, in minor units
     refund_of       None for payments
+    state_since     when it came into its state
+    hold            the operator's hold that keeps it from being driven; None without one
     """
 
     HIDDEN = frozenset({"request"})
@@ -116,6 +114,7 @@ class Transaction(Record, frozen=True):
     attention: Attention | None
     created_at: datetime
     updated_at: datetime
+    state_since: datetime
     try_deadline: datetime
     reserved_until: datetime
     due_at: datetime | None
@@ -124,6 +123,7 @@ class Transaction(Record, frozen=True):
     capture: Capture | None = None
     refunded_minor: int = 0
     refund_of: RefundOf | None = None
+    hold: Hold | None = None
 
     @property
     def settled(self) -> bool:
@@ -139,10 +139,10 @@ class Transaction(Record, frozen=True):
 
     @property
     def rests(self) -> bool:
-        """It waits for somebody outside: its caller, its customer, or nobody at all."""
-        held = self.state is State.RESERVED and self.manual
+        """It waits for its caller, its customer, an operator, or nobody at all."""
+        reserved = self.state is State.RESERVED and self.manual
         asked = self.pending and any(step.next_action is not None for step in self.steps)
-        return self.settled or held or asked
+        return self.settled or reserved or asked or self.hold is not None
 
     @property
     def captured_minor(self) -> int:
@@ -237,163 +237,4 @@ def as_recovered(transaction: Transaction) -> Transaction:
             else step
             for step in transaction.steps
         ),
-    )
-
-
-def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -> Draft:
-    """The draft after these calls came back: steps moved, one journal line an attempt.
-
-    A call that never left is no attempt: the step alone tells why it waits.
-    """
-    transaction, entries = draft.transaction, list(draft.entries)
-    sequence, steps = transaction.sequence, list(transaction.steps)
-    attention = transaction.attention
-    for result in (credible(transaction.state, each) for each in results):
-        phase = flow.by_name[result.phase]
-        index = next(i for i, step in enumerate(steps) if step.phase == result.phase)
-        before = steps[index]
-        steps[index] = step = answered(transaction.state, before, phase, result, now)
-        if never_left(result.outcome):
-            continue
-        attention = needs_attention(transaction.state, step, phase, result.outcome) or attention
-        sequence += 1
-        entries.append(_attempt_line(transaction, sequence, result, before.attempts + 1, now))
-    moved = evolve(
-        transaction,
-        steps=tuple(steps),
-        sequence=sequence,
-        attention=attention,
-        try_deadline=_try_deadline(transaction, steps, flow, now),
-    )
-    return Draft(moved, tuple(entries), draft.events, draft.stored)
-
-
-def _attempt_line(
-    transaction: Transaction, sequence: int, result: Result, attempt: int, now: datetime
-) -> JournalEntry:
-    code, detail = _code_and_detail(result.outcome)
-    return JournalEntry(
-        transaction.id,
-        sequence,
-        now,
-        EntryKind.ATTEMPT,
-        transaction.state,
-        transaction.state,
-        phase=result.phase,
-        operation=result.operation.value,
-        attempt=attempt,
-        outcome=outcome_name(result.outcome),
-        code=code,
-        detail=detail,
-    )
-
-
-def attempted(draft: Draft, results: Iterable[Result], now: datetime) -> Draft:
-    """The draft with a journal line for each of these calls, which move no step."""
-    transaction, entries = draft.transaction, list(draft.entries)
-    sequence = transaction.sequence
-    for result in results:
-        sequence += 1
-        entries.append(_attempt_line(transaction, sequence, result, 1, now))
-    moved = evolve(transaction, sequence=sequence)
-    return Draft(moved, tuple(entries), draft.events, draft.stored)
-
-
-def late_success_undone(draft: Draft, step: Step, now: datetime) -> Draft:
-    """The draft with the announcement that this step's late success was undone."""
-    transaction = draft.transaction
-    assert step.amount is not None, "only a step that calls a participant can be late"
-    event = evolve(
-        _announcement(transaction, now),
-        id=event_id(transaction.id, f"{transaction.state}/{step.phase}/{transaction.sequence}"),
-        amount=step.amount,
-        late_phase=step.phase,
-    )
-    return Draft(transaction, draft.entries, (*draft.events, event), draft.stored)
-
-
-def _try_deadline(
-    before: Transaction, steps: Sequence[Step], flow: Flow, now: datetime
-) -> datetime:
-    """Until when Trys are asked: while one is pending, as long as the reservation lasts.
-
-    Once it is decided, whatever is still to be tried has the flow's budget again.
-    """
-    if before.state is not State.CREATED:
-        return before.try_deadline
-    if any(step.status is StepStatus.PENDING for step in steps):
-        return before.reserved_until
-    if any(step.status is StepStatus.PENDING for step in before.steps):
-        return min(before.reserved_until, now + timedelta(seconds=flow.try_budget_s))
-    return before.try_deadline
-
-
-def _code_and_detail(outcome: Outcome) -> tuple[str, str]:
-    if isinstance(outcome, Refused):
-        return outcome.code, outcome.reason
-    if isinstance(outcome, Unknown):
-        return outcome.code, outcome.detail
-    return "", ""
-
-
-def advance(
-    draft: Draft, flow: Flow, events: Sequence[Event], now: datetime, failure: Failure | None = None
-) -> Draft:
-    """The draft after `events` fired one after the other, each with its journal line.
-
-    Raises IllegalTransition when the table has no such row.
-    """
-    before = draft.transaction
-    failure = failure or before.failure
-    state, steps, sequence = before.state, before.steps, before.sequence
-    entries = list(draft.entries)
-    for event in events:
-        source, state = state, fire(state, event)
-        steps = tuple(entered(source, state, step, flow.by_name[step.phase]) for step in steps)
-        sequence += 1
-        cause = failure if event is Event.RELEASE else None
-        entries.append(
-            JournalEntry(
-                before.id,
-                sequence,
-                now,
-                EntryKind.TRANSITION,
-                source,
-                state,
-                event=event.value,
-                phase=cause.phase if cause else "",
-                code=cause.code if cause else "",
-                detail=cause.reason if cause else "",
-            )
-        )
-    moved = evolve(
-        before,
-        state=state,
-        sequence=sequence,
-        steps=steps,
-        failure=failure,
-        attention=None if state in SETTLED else before.attention,
-    )
-    announced = flow.announce is not None and state in ANNOUNCED and state is not before.state
-    announcement = (_announcement(moved, now),) if announced else ()
-    return Draft(moved, tuple(entries), draft.events + announcement, draft.stored)
-
-
-def _announcement(transaction: Transaction, now: datetime) -> OutboxEvent:
-    return OutboxEvent(
-        id=event_id(transaction.id, transaction.state),
-        transaction_id=transaction.id,
-        sequence=transaction.sequence,
-        state=transaction.state,
-        at=now,
-        caller=transaction.caller,
-        flow=transaction.flow,
-        amount=transaction.amount,
-        merchant_id=transaction.merchant_id,
-        order_id=transaction.order_id,
-        customer_id=transaction.customer_id,
-        failure=transaction.failure,
-        refund_of=transaction.refund_of,
-        captured_minor=transaction.captured_minor,
-        refunded_minor=transaction.refunded_minor,
     )

@@ -9,13 +9,8 @@ from coordinator.domain.errors import LostTheRace, NotFound, WrongState
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import CANCELLABLE, RELEASED, Event, State
-from coordinator.domain.transaction import (
-    Draft,
-    Failure,
-    Transaction,
-    advance,
-    as_recovered,
-)
+from coordinator.domain.moves import advance
+from coordinator.domain.transaction import Draft, Failure, Transaction, as_recovered
 from coordinator.engine.drive import Driver
 from coordinator.engine.flows import served
 from coordinator.ports import Clock, Committed, Store

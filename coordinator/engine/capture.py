@@ -19,16 +19,11 @@ from coordinator.domain.errors import (
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import RELEASED, State
+from coordinator.domain.moves import advance
 from coordinator.domain.phase import Role
 from coordinator.domain.record import Record, evolve
 from coordinator.domain.split import Exact, divide
-from coordinator.domain.transaction import (
-    Capture,
-    Draft,
-    Transaction,
-    advance,
-    with_finals,
-)
+from coordinator.domain.transaction import Capture, Draft, Transaction, with_finals
 from coordinator.engine.accept import Accepted
 from coordinator.engine.drive import Driver
 from coordinator.engine.fingerprint import Salt, differing_fields, fingerprint

@@ -18,19 +18,11 @@ from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import Event
+from coordinator.domain.moves import advance, record
 from coordinator.domain.outcome import Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import (
-    Change,
-    Draft,
-    Result,
-    Transaction,
-    advance,
-    as_recovered,
-    flow_of,
-    record,
-)
+from coordinator.domain.transaction import Change, Draft, Result, Transaction, as_recovered, flow_of
 from coordinator.engine.returned import note_returned
 from coordinator.engine.updates import Updates
 from coordinator.ports import (

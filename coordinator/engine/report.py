@@ -15,6 +15,7 @@ from coordinator.domain.errors import LostTheRace, NotFound, NotUndone
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import LIVE, RELEASED
+from coordinator.domain.moves import attempted, late_success_undone
 from coordinator.domain.outcome import (
     UNKNOWN_TRANSACTION,
     Applied,
@@ -26,14 +27,7 @@ from coordinator.domain.outcome import (
 from coordinator.domain.phase import Operation, Phase
 from coordinator.domain.record import evolve
 from coordinator.domain.step import Result, Step, StepStatus
-from coordinator.domain.transaction import (
-    Draft,
-    Transaction,
-    as_recovered,
-    attempted,
-    flow_of,
-    late_success_undone,
-)
+from coordinator.domain.transaction import Draft, Transaction, as_recovered, flow_of
 from coordinator.engine.drive import Driver
 from coordinator.ports import Clock, Committed, Observer, Participant, Store
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from coordinator.domain.flow import Flow
 from coordinator.domain.machine import Event, State
+from coordinator.domain.moves import advance
 from coordinator.domain.phase import Role
 from coordinator.domain.record import evolve
 from coordinator.domain.step import StepStatus
-from coordinator.domain.transaction import Change, Draft, Transaction, advance
+from coordinator.domain.transaction import Change, Draft, Transaction
 from coordinator.ports import Clock, Committed, Store
 
 

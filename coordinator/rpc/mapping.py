@@ -17,7 +17,14 @@ from coordinator.domain.ids import TransactionId, parse_transaction_id
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
 from coordinator.domain.phase import Role
-from coordinator.domain.transaction import JournalEntry, Step, StepStatus, Tender, Transaction
+from coordinator.domain.transaction import (
+    EntryKind,
+    JournalEntry,
+    Step,
+    StepStatus,
+    Tender,
+    Transaction,
+)
 from coordinator.engine.accept import Item, NewPayment, OrderConflict
 from coordinator.ports import PaymentQuery
 
@@ -237,7 +244,8 @@ def journal_entries(entries: Sequence[JournalEntry]) -> list[pb.JournalEntry]:
             attempt=entry.attempt,
             outcome=entry.outcome,
             code=entry.code,
-            detail=entry.detail,
+            # Why an operator acted is between operators.
+            detail="" if entry.kind is EntryKind.OPERATOR else entry.detail,
         )
         for entry in entries
     ]

@@ -20,14 +20,10 @@ from adapters.nats import NatsPublisher
 from coordinator.domain.errors import PublishFailed
 from coordinator.domain.ids import TransactionId, event_id
 from coordinator.domain.machine import Event, State
+from coordinator.domain.moves import advance, late_success_undone
 from coordinator.domain.opening import open_refund
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import (
-    Failure,
-    OutboxEvent,
-    advance,
-    late_success_undone,
-)
+from coordinator.domain.transaction import Failure, OutboxEvent
 from coordinator.ports import Publisher
 from tests.support.domain import BOTH, ID, NOW, standing
 from tests.support.nats import stored

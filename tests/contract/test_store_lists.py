@@ -103,8 +103,9 @@ def test_live_payments_are_counted_by_caller_and_up_to_a_bound(stores: Stores) -
 
 _LINE = (
     "INSERT INTO journal (transaction_id, sequence, at, kind, from_state, to_state, event, phase,"
-    " operation, attempt, outcome, code, detail) SELECT id, {sequence}, created_at, '{kind}',"
-    " {source}, '{target}', '{event}', '{phase}', '', 0, '', '', '' FROM transactions"
+    " operation, attempt, outcome, code, detail, actor, evidence)"
+    " SELECT id, {sequence}, created_at, '{kind}', {source}, '{target}', '{event}', '{phase}',"
+    " '', 0, '', '', '', '', '' FROM transactions"
 )
 
 

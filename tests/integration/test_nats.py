@@ -21,8 +21,9 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.nats import NatsPublisher, StreamSettings
 from coordinator.domain.errors import ConfigurationError, PublishFailed
 from coordinator.domain.machine import Event, State
+from coordinator.domain.moves import advance
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import OutboxEvent, advance
+from coordinator.domain.transaction import OutboxEvent
 from tests.support.domain import BOTH, NOW, standing
 from tests.support.nats import consumed, stored
 

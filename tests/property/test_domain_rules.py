@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 
-from coordinator.domain import decide, step, transaction
+from coordinator.domain import decide, moves, step
 from coordinator.domain.decide import Action, Advance, Call
 from coordinator.domain.flow import Flow, FlowRow, bind
 from coordinator.domain.machine import Event, State
@@ -363,14 +363,14 @@ capturing = decide._capturing
 
 PLANTED: dict[str, tuple[object, str, object]] = {
     "confirms leave together": (decide, "_capturing", _confirm_all_at_once),
-    "a lost capture counts as refused": (transaction, "answered", _take_unknown_for_refused),
-    "a refused capture is not voided": (transaction, "entered", _leave_a_refused_capture_alone),
+    "a lost capture counts as refused": (moves, "answered", _take_unknown_for_refused),
+    "a refused capture is not voided": (moves, "entered", _leave_a_refused_capture_alone),
     "what may be tried is not cancelled": (decide, "MAY_HOLD", {StepStatus.HELD}),
     "a recovered payment is taken for untried": (driven, "as_recovered", lambda row: row),
-    "secrets are kept": (transaction, "answered", _keep_the_secret),
+    "secrets are kept": (moves, "answered", _keep_the_secret),
     "a capture gives up at the deadline": (decide, "_capturing", _retry_only_until_the_deadline),
     "a release is announced before it is done": (
-        transaction,
+        moves,
         "ANNOUNCED",
         {State.PAID, State.FAILED, State.CANCELLING},
     ),

@@ -12,14 +12,7 @@ from coordinator.domain.machine import Event, State
 from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import (
-    Draft,
-    Failure,
-    RefundOf,
-    Step,
-    StepStatus,
-    Transaction,
-)
+from coordinator.domain.transaction import Draft, Failure, RefundOf, Step, StepStatus, Transaction
 from coordinator.engine import drive, recover, refund, returned
 from fault_injection.invariants import Scene, Violation, check
 from fault_injection.model_participant import (

@@ -12,18 +12,10 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import Event
 from coordinator.domain.money import Money
+from coordinator.domain.moves import advance, record
 from coordinator.domain.opening import Terms, open_transaction
 from coordinator.domain.outcome import Applied, Outcome
-from coordinator.domain.transaction import (
-    Change,
-    Draft,
-    Failure,
-    Result,
-    Tender,
-    Transaction,
-    advance,
-    record,
-)
+from coordinator.domain.transaction import Change, Draft, Failure, Result, Tender, Transaction
 from coordinator.ports import Committed, Store
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES

@@ -22,13 +22,7 @@ from coordinator.domain.machine import Event, State
 from coordinator.domain.opening import open_refund
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import (
-    Draft,
-    Failure,
-    StepStatus,
-    as_recovered,
-    with_finals,
-)
+from coordinator.domain.transaction import Draft, Failure, StepStatus, as_recovered, with_finals
 from tests.support.domain import BOTH, CARD, FLOWS, ID, NOW, POINTS, opened, standing, with_step
 
 HELD, TRYING, PENDING, REFUSED = (

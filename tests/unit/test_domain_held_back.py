@@ -8,17 +8,11 @@ import pytest
 
 from coordinator.domain.decide import Advance, Perform, Wait, decide
 from coordinator.domain.machine import State
+from coordinator.domain.moves import advance, record
 from coordinator.domain.outcome import Outcome, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.step import SPREAD
-from coordinator.domain.transaction import (
-    Draft,
-    Result,
-    StepStatus,
-    advance,
-    as_recovered,
-    record,
-)
+from coordinator.domain.transaction import Draft, Result, StepStatus, as_recovered
 from tests.support.domain import BOTH, NOW, opened, standing
 
 HELD_BACK = Unknown("BREAKER_OPEN", "points did not answer", retry_after_s=4.0)

@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
+from coordinator.domain.moves import advance, record
 from coordinator.domain.outcome import Applied, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Draft, Failure, RefundOf, Result, advance, record
+from coordinator.domain.transaction import Draft, Failure, RefundOf, Result
 from coordinator.metrics.instruments import Instruments
 from coordinator.metrics.observer import FAILURE_CODES, MetricsObserver
 from coordinator.ports import BreakerState

@@ -11,10 +11,11 @@ import structlog
 
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
+from coordinator.domain.moves import advance, late_success_undone
 from coordinator.domain.outcome import Applied
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Draft, RefundOf, advance, late_success_undone
+from coordinator.domain.transaction import Draft, RefundOf
 from coordinator.ports import BreakerState, Observer
 from coordinator.telemetry import (
     REDACTED,

@@ -76,3 +76,21 @@ class LateSuccessUndone(_message.Message):
     amount: _payments_pb2.Money
     undo_time: _timestamp_pb2.Timestamp
     def __init__(self, transaction_id: _Optional[str] = ..., caller: _Optional[str] = ..., phase: _Optional[str] = ..., amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ..., undo_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AttentionNeeded(_message.Message):
+    __slots__ = ("transaction_id", "caller", "flow", "amount", "code", "reason", "raise_time")
+    TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RAISE_TIME_FIELD_NUMBER: _ClassVar[int]
+    transaction_id: str
+    caller: str
+    flow: str
+    amount: _payments_pb2.Money
+    code: str
+    reason: str
+    raise_time: _timestamp_pb2.Timestamp
+    def __init__(self, transaction_id: _Optional[str] = ..., caller: _Optional[str] = ..., flow: _Optional[str] = ..., amount: _Optional[_Union[_payments_pb2.Money, _Mapping]] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., raise_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
