@@ -41,8 +41,9 @@ async def _collect(url: str, expected: int, limit_s: float) -> dict[str, Announc
             while len(found) < expected:
                 message = await subscription.next_msg(timeout=limit_s)
                 event = json.loads(message.data)
-                state = event["data"]["state"].partition("_STATE_")[2]
-                found[event["id"]] = Announced(event["subject"], state)
+                state = event["data"].get("state", "").partition("_STATE_")[2]
+                if state:  # there are also events of what happened on the way
+                    found[event["id"]] = Announced(event["subject"], state)
     except (TimeoutError, NatsTimeout, NotFoundError):
         pass  # what came is what there is
     finally:

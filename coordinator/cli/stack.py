@@ -55,6 +55,7 @@ class Plan:
     participants  addresses of participants that run already
     options       command-line options of each participant, its seeds among them
     settings      more of the coordinator's settings, by their names: KESSAI_LEASE_S and so on
+    coordinators  how many coordinator processes work on one database; `listen` is the first one's
     """
 
     folder: Path
@@ -64,6 +65,13 @@ class Plan:
     participants: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    coordinators: int = 1
+
+    @property
+    def coordinator_names(self) -> tuple[str, ...]:
+        """What the coordinators' processes are called."""
+        more = (f"{COORDINATOR}-{number}" for number in range(2, self.coordinators + 1))
+        return (COORDINATOR, *more)
 
 
 def lacking(
@@ -116,7 +124,7 @@ class Stack:
 
     @property
     def address(self) -> str:
-        """The coordinator's address."""
+        """The first coordinator's address."""
         return self.addresses[COORDINATOR]
 
     @property
@@ -177,8 +185,9 @@ class Stack:
             self._add(self._participant(name))
         self._await_ready(PARTICIPANTS)
         self._to_stop.callback(self._stop_coordinator)
-        self._add(self._coordinator())
-        self._await_ready((COORDINATOR,))
+        for name in self.plan.coordinator_names:
+            self._add(self._coordinator(name))
+        self._await_ready(self.plan.coordinator_names)
 
     def stop(self) -> None:
         """Stops everything that was started; bounded in time. Signals no longer matter."""
@@ -190,7 +199,7 @@ class Stack:
     def restart(self, name: str) -> None:
         """Starts a child that was stopped or killed, at its old address; returns when ready."""
         child = self.children[name]
-        child.environment[_LISTEN[name == COORDINATOR]] = self.addresses[name]
+        child.environment[_LISTEN[name in self.plan.coordinator_names]] = self.addresses[name]
         with self._shielded():
             child.start()
         self._await_ready((name,))
@@ -229,13 +238,13 @@ class Stack:
         arguments = ("participant", "serve", name, *self.plan.options.get(name, ()))
         return self._child(name, arguments, environment)
 
-    def _coordinator(self) -> Child:
+    def _coordinator(self, name: str) -> Child:
         keys = self.keys
         started = {name: self.addresses[name] for name in PARTICIPANTS}
         flows = [row.name for row in FLOW_ROWS if row.name not in self.unserved]
         environment = config.child_environment(
             KESSAI_DATABASE_URL=self.database_urls["kessai"],
-            KESSAI_LISTEN=self.plan.listen,
+            KESSAI_LISTEN=self.plan.listen if name == COORDINATOR else "127.0.0.1:0",
             KESSAI_PARTICIPANTS=json.dumps({**started, **self.plan.participants}),
             KESSAI_FLOWS=json.dumps(flows),
             KESSAI_CALLERS=json.dumps({self.plan.caller: keys.api_key_digest}),
@@ -244,7 +253,7 @@ class Stack:
             KESSAI_REFLECTION=str(self.plan.reflection).lower(),
             **self.plan.settings,
         )
-        return self._child(COORDINATOR, ("serve",), environment)
+        return self._child(name, ("serve",), environment)
 
     def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
         return Child(name, arguments, environment, self.log(name), self._events.put)
@@ -301,12 +310,14 @@ class Stack:
             self._postgres.__exit__(None, None, None)
 
     def _stop_coordinator(self) -> None:
-        if COORDINATOR in self.children:
-            self.children[COORDINATOR].stop(STOP_LIMIT_S)
+        self._stop_all(self.plan.coordinator_names)
 
     def _stop_participants(self) -> None:
+        self._stop_all(PARTICIPANTS)
+
+    def _stop_all(self, names: Sequence[str]) -> None:
         """Asks all of them, then waits for each."""
-        children = [self.children[name] for name in PARTICIPANTS if name in self.children]
+        children = [self.children[name] for name in names if name in self.children]
         for child in children:
             child.ask_to_stop()
         for child in children:
