@@ -36,9 +36,7 @@ from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.report import Report
-from coordinator.metrics.instruments import Instruments
-from coordinator.metrics.observer import MetricsObserver
-from coordinator.metrics.server import MetricsServer
+from coordinator.metrics.monitoring import Monitoring
 from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Randomness, Store
 from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.credentials import Credential, Credentials
@@ -282,13 +280,24 @@ async def _serve(
     ids = SystemIds()
     owner = f"{socket.gethostname()}/{os.getpid()}/{ids.transaction_id()}"
     async with AsyncExitStack() as stack:
-        instruments = Instruments(version("kessai"))
-        world = await _open_world(settings, ids, owner, instruments, stack)
+        monitoring = Monitoring(
+            version("kessai"), settings.metrics_listen, participants=settings.participants
+        )
+        stack.callback(monitoring.close)
+        world = await _open_world(settings, ids, owner, monitoring.observer, stack)
         coordinator = assemble(world, settings, flows=flows, owner=owner)
         driver, gate = coordinator.driver, coordinator.gate
-        instruments.watch(driven=lambda: driver.in_flight, in_flight=lambda: gate.calls)
+        monitoring.watch(
+            driven=lambda: driver.in_flight,
+            calls=lambda: gate.calls,
+            participants=coordinator.participants,
+        )
+        looking = monitoring.services(
+            store=world.store, clock=world.clock, observer=world.observer, flows=flows
+        )
         server = server_of(coordinator, settings)
-        background = [asyncio.create_task(service.run()) for service in coordinator.services]
+        services = (*coordinator.services, *looking)
+        background = [asyncio.create_task(service.run()) for service in services]
         await server.start()
         on_ready(server.address)
         asked = asyncio.create_task(stopping.wait())
@@ -304,15 +313,11 @@ async def _serve(
 
 
 async def _open_world(
-    settings: Settings, ids: Ids, owner: str, instruments: Instruments, stack: AsyncExitStack
+    settings: Settings, ids: Ids, owner: str, counting: Observer, stack: AsyncExitStack
 ) -> World:
     """Connects everything; what is opened here is closed by `stack`, in reverse order."""
     clock = SystemClock()
-    counting = MetricsObserver(instruments, participants=settings.participants)
     observer = Several([Unfailing(LogObserver()), Unfailing(counting)])
-    if settings.metrics_listen:
-        metrics = MetricsServer(instruments.registry, settings.metrics_listen)
-        stack.callback(metrics.close)
     sealer = Sealer([base64.b64decode(key.get_secret_value()) for key in settings.seal_keys])
     store = PostgresStore(
         settings.database_url.get_secret_value(),

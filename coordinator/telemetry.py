@@ -187,6 +187,7 @@ class LogObserver:
     def committed(self, change: Change) -> None:
         """A settled payment at info, one that newly needs a person at warning, others at debug."""
         after = change.after
+        raised = next((event.attention for event in change.events if event.attention), None)
         if after.state in SETTLED:
             self._log.info(
                 _settled_line(change),
@@ -199,13 +200,13 @@ class LogObserver:
                 code=after.failure.code if after.failure else "",
                 **_of_refunds(after),
             )
-        elif after.attention is not None:
+        elif raised is not None:
             self._log.warning(
                 "payment needs attention",
                 transaction_id=after.id,
                 state=after.state.value,
-                code=after.attention.code,
-                reason=after.attention.reason,
+                code=raised.code,
+                reason=raised.reason,
             )
         else:
             self._log.debug(

@@ -6,7 +6,7 @@ never one. A gauge that tells of the whole database is the same in every process
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from prometheus_client import (
@@ -55,6 +55,8 @@ class Instruments:
         self._calls()
         self._commits()
         self._process()
+        self._census()
+        self._waiting()
         self.build.labels(version).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -106,6 +108,14 @@ class Instruments:
             )
         )
 
+        self.attention = Children(
+            self._counter(
+                "kessai_attention_raised_total",
+                "Transactions that newly needed a person, by the code of the reason.",
+                "code",
+            )
+        )
+
     def _calls(self) -> None:
         self.calls = Children(
             self._histogram(
@@ -133,6 +143,20 @@ class Instruments:
                 "state",
             )
         )
+        self.participant_in_flight = Children(
+            self._gauge(
+                "kessai_participant_calls_in_flight",
+                "Calls of the participant that have left and are not answered.",
+                "participant",
+            )
+        )
+        self.participant_waiting = Children(
+            self._gauge(
+                "kessai_participant_calls_waiting",
+                "Calls that wait for one of the participant's places in flight.",
+                "participant",
+            )
+        )
         self.served = Children(
             self._counter(
                 "kessai_calls_served_total",
@@ -157,6 +181,11 @@ class Instruments:
             "kessai_claims_lost_total",
             "Transactions this process was driving that another process had taken meanwhile.",
         )
+        # Without labels: the first one of a new series would not show as an increase.
+        self.bugs = self._counter(
+            "kessai_bugs_total",
+            "Calls that ended as INTERNAL, and payments whose task ended by an error of ours.",
+        )
         self.troubles = Children(
             self._counter(
                 "kessai_troubles_total",
@@ -173,11 +202,69 @@ class Instruments:
         self.driven = self._gauge(
             "kessai_driven_transactions", "Transactions that this process drives now."
         )
-        self.in_flight = self._gauge(
+        self.calls_in_flight = self._gauge(
             "kessai_calls_in_flight", "Calls of callers that this process serves now."
         )
 
-    def watch(self, *, driven: Callable[[], int], in_flight: Callable[[], int]) -> None:
-        """From now on reads these whenever somebody asks, in whatever thread."""
-        self.driven.set_function(driven)
-        self.in_flight.set_function(in_flight)
+    def _census(self) -> None:
+        self.store_up = self._gauge(
+            "kessai_store_up", "Whether the last look at the database succeeded: 1 or 0."
+        )
+        self.looked_at = self._gauge(
+            "kessai_census_timestamp_seconds",
+            "When the database was last looked at with success, in Unix time.",
+        )
+        self.live = Children(
+            self._gauge("kessai_live_transactions", "Payments and refunds not settled.", "state")
+        )
+        self.oldest = Children(
+            self._gauge(
+                "kessai_live_oldest_seconds",
+                "How long the longest has been in its state.",
+                "state",
+            )
+        )
+        self.in_doubt = self._gauge(
+            "kessai_in_doubt_transactions",
+            "Decided and not finished: CAPTURING, SETTLING or CANCELLING.",
+        )
+        self.in_doubt_oldest = self._gauge(
+            "kessai_in_doubt_oldest_seconds", "How long the longest of those has been in its state."
+        )
+        self.overdue = self._gauge("kessai_overdue_transactions", "Due, and claimed by no process.")
+        self.overdue_oldest = self._gauge(
+            "kessai_overdue_oldest_seconds", "How long the longest of those has been due."
+        )
+
+    def _waiting(self) -> None:
+        self.needing_attention = Children(
+            self._gauge(
+                "kessai_attention_transactions",
+                "Live transactions that need a person, by the code of the reason.",
+                "code",
+            )
+        )
+        self.held = self._gauge(
+            "kessai_held_transactions", "Live transactions that operators hold."
+        )
+        self.waiting = Children(
+            self._gauge(
+                "kessai_waiting_steps", "Unfinished steps whose last call met an error.", "phase"
+            )
+        )
+        self.waiting_oldest = Children(
+            self._gauge(
+                "kessai_waiting_oldest_seconds",
+                "How long the longest of those has been waiting.",
+                "phase",
+            )
+        )
+        self.paused = Children(
+            self._gauge(
+                "kessai_flow_paused", "Whether the flow takes no new payments: 1 or 0.", "flow"
+            )
+        )
+        self.outbox = self._gauge("kessai_outbox_events", "Events that are not published yet.")
+        self.outbox_oldest = self._gauge(
+            "kessai_outbox_oldest_seconds", "How long the longest of those has been waiting."
+        )

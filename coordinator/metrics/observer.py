@@ -13,27 +13,9 @@ from coordinator.domain.machine import SETTLED, Event, State
 from coordinator.domain.outcome import Outcome, outcome_name
 from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, Transaction
+from coordinator.metrics.codes import ATTENTION_CODES, FAILURE_CODES, known
 from coordinator.metrics.instruments import Instruments
 from coordinator.ports import BreakerState
-
-OTHER = "OTHER"
-"""Stands for every code that is not ours: participants write theirs freely."""
-
-FAILURE_CODES = frozenset(
-    {
-        "CANCELLED_AT_PARTICIPANT",
-        "CANCELLED_BY_CALLER",
-        "ORDER_SUPERSEDED",
-        "RESERVATION_EXPIRED",
-        "TRY_DEADLINE_EXCEEDED",
-    }
-)
-"""Codes that we give failures; the tests compare them with docs/errors.md."""
-
-
-def known(code: str, codes: frozenset[str]) -> str:
-    """The code, or OTHER when it is not one of ours."""
-    return code if not code or code in codes else OTHER
 
 
 class MetricsObserver:
@@ -45,12 +27,15 @@ class MetricsObserver:
             self.breaker_changed(participant, BreakerState.CLOSED)
 
     def committed(self, change: Change) -> None:
-        """Counts what the journal's new lines tell."""
+        """Counts what the journal's new lines and the announcements tell."""
         for entry in change.entries:
             if entry.kind is EntryKind.TRANSITION:
                 self._moved(change.after, entry)
             elif entry.kind is EntryKind.ATTEMPT and entry.attempt > 1:
                 self._count.retries[entry.phase, entry.operation].inc()
+        for event in change.events:
+            if event.attention is not None:
+                self._count.attention[known(event.attention.code, ATTENTION_CODES),].inc()
 
     def _moved(self, after: Transaction, entry: JournalEntry) -> None:
         kind = "payment" if after.refund_of is None else "refund"
@@ -76,6 +61,8 @@ class MetricsObserver:
     ) -> None:
         """Counts the kind of error; `what` is always one of our own words."""
         self._count.troubles[what, type(error).__name__].inc()
+        if what == "drive":
+            self._count.bugs.inc()
 
     def called(
         self, participant: str, operation: Operation, outcome: Outcome, seconds: float
@@ -100,3 +87,5 @@ class MetricsObserver:
     def served(self, method: str, code: str) -> None:
         """Counts the call."""
         self._count.served[method, code].inc()
+        if code == "INTERNAL":
+            self._count.bugs.inc()

@@ -55,4 +55,7 @@ def test_a_payment_and_a_refusal_are_in_the_metrics_of_the_process() -> None:
     assert found["kessai_calls_served_total"] == {("OK", "CreatePayment"): 2}
     assert found["kessai_commit_group_writes_sum"][()] >= 2
     assert found["kessai_participant_breaker_state"]["card", "closed"] == 1
+    assert found["kessai_participant_calls_in_flight"]["card",] == 0
     assert found["kessai_driven_transactions"][()] == 0
+    assert found["kessai_store_up"][()] == 1
+    assert found["kessai_flow_paused"]["points_and_card",] == 0

@@ -17,8 +17,9 @@ from coordinator.domain.outcome import Applied, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Failure, RefundOf, Result
+from coordinator.metrics.codes import FAILURE_CODES
 from coordinator.metrics.instruments import Instruments
-from coordinator.metrics.observer import FAILURE_CODES, MetricsObserver
+from coordinator.metrics.observer import MetricsObserver
 from coordinator.ports import BreakerState
 from tests.support.domain import BOTH, ID, NOW, opened, standing
 
@@ -122,6 +123,16 @@ def test_only_repeated_calls_are_retries(counted: Counted) -> None:
     assert counted.all("kessai_retries_total") == {("card_charge", "confirm"): 2}
 
 
+def test_attention_is_counted_when_it_is_raised_and_not_again(counted: Counted) -> None:
+    draft = standing(State.SETTLING)
+    for code in ("ANSWER_MISMATCH", "ANSWER_MISMATCH"):
+        unknown = Unknown(code, "odd", suspicious=True)
+        result = Result("points_reserve", Operation.CONFIRM, unknown)
+        draft = record(Draft(draft.transaction), BOTH, [result], NOW)
+        counted.committed(draft)
+    assert counted.all("kessai_attention_raised_total") == {("ANSWER_MISMATCH",): 1}
+
+
 def test_a_call_is_timed_by_participant_operation_and_outcome(counted: Counted) -> None:
     counted.observer.called("card", Operation.TRY, Applied(), 0.25)
     counted.observer.called("card", Operation.TRY, Applied(), 0.5)
@@ -154,6 +165,14 @@ def test_groups_claims_answers_and_troubles_are_counted(counted: Counted) -> Non
     assert counted.read("kessai_claims_lost_total") == 1
     assert counted.all("kessai_calls_served_total") == {("CreatePayment", "OK"): 1}
     assert counted.all("kessai_troubles_total") == {("commit", "StoreUnavailable"): 1}
+
+
+def test_our_own_bugs_are_counted_and_the_trouble_of_others_is_not(counted: Counted) -> None:
+    counted.observer.troubled("drive", KeyError("x"), ID)
+    counted.observer.served("GetPayment", "INTERNAL")
+    counted.observer.troubled("commit", StoreUnavailable("connection refused"), ID)
+    counted.observer.served("GetPayment", "UNAVAILABLE")
+    assert counted.read("kessai_bugs_total") == 2
 
 
 def test_every_process_has_counters_of_its_own() -> None:

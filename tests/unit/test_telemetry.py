@@ -11,11 +11,11 @@ import structlog
 
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
-from coordinator.domain.moves import advance, late_success_undone
-from coordinator.domain.outcome import Applied
+from coordinator.domain.moves import advance, late_success_undone, record
+from coordinator.domain.outcome import Applied, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Draft, RefundOf
+from coordinator.domain.transaction import Draft, RefundOf, Result
 from coordinator.ports import BreakerState, Observer
 from coordinator.telemetry import (
     REDACTED,
@@ -91,6 +91,19 @@ def test_a_late_success_that_was_undone_has_a_line_of_its_own(
     draft = late_success_undone(Draft(failed), failed.step("card_charge"), NOW)
     LogObserver().committed(draft.change(now=NOW, due_at=None, keep_claim=False))
     assert json.loads(capsys.readouterr().err)["event"] == "late success undone"
+
+
+def test_a_payment_is_said_to_need_attention_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("json", "info")
+    draft, suspicious = standing(State.SETTLING), Unknown("ANSWER_MISMATCH", "odd", suspicious=True)
+    result = Result("points_reserve", Operation.CONFIRM, suspicious)
+    draft = record(draft, BOTH, [result], NOW)
+    LogObserver().committed(draft.change(now=NOW, due_at=NOW, keep_claim=True))
+    draft = record(Draft(draft.transaction), BOTH, [result], NOW)
+    LogObserver().committed(draft.change(now=NOW, due_at=NOW, keep_claim=True))
+    (line,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (line["level"], line["event"]) == ("warning", "payment needs attention")
+    assert (line["transaction_id"], line["code"]) == (ID, "ANSWER_MISMATCH")
 
 
 def test_a_higher_level_says_less(capsys: pytest.CaptureFixture[str]) -> None:
