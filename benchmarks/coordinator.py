@@ -1,7 +1,9 @@
 """A coordinator process whose participants answer at once, in process: only Kessai is measured.
 
 Reads its settings from the environment like `kessai serve`; prints its address when it serves.
-`BENCH_DELAY_S` makes every participant take that long.
+`BENCH_DELAY_S` makes every participant take that long; with `BENCH_HANG` each payment meets a
+participant that never answers, a third of them at the card's Try, a third at its Confirm, and a
+third at the Confirms after it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, Outcome
+from coordinator.domain.phase import Operation
 from coordinator.telemetry import LogObserver, configure_logs
 
 APPLIED = Applied()
@@ -34,16 +37,31 @@ APPLIED = Applied()
 class InProcess:
     """Says yes to everything, after `delay_s` seconds."""
 
-    def __init__(self, delay_s: float) -> None:
+    def __init__(self, delay_s: float, *, hangs: bool) -> None:
         self._delay_s = delay_s
+        self._hangs = hangs
 
     async def perform(
-        self, _transaction_id: TransactionId, _call: Call, _hold_until: datetime
+        self, transaction_id: TransactionId, call: Call, _hold_until: datetime
     ) -> Outcome:
         """Applied."""
+        if self._hangs and hangs_at(transaction_id, call):
+            await asyncio.get_running_loop().create_future()
         if self._delay_s:
             await asyncio.sleep(self._delay_s)  # noqa: TID251 - a stand-in for the network
         return APPLIED
+
+
+def hangs_at(transaction_id: TransactionId, call: Call) -> bool:
+    """Whether this is the call that its payment hangs at, with `BENCH_HANG`."""
+    place = int(transaction_id[-4:], 16) % 3
+    card = call.phase.name == "card_charge"
+    match call.operation:
+        case Operation.TRY:
+            return card and place == 0
+        case Operation.CONFIRM:
+            return place == (1 if card else 2)
+    return False
 
 
 def usage(in_flight: int) -> str:
@@ -61,7 +79,7 @@ def usage(in_flight: int) -> str:
     )
 
 
-async def main(settings: Settings, delay_s: float) -> None:
+async def main(settings: Settings, delay_s: float, *, hangs: bool) -> None:
     """Serves until SIGTERM; every line on stdin is answered by a line of usage."""
     keys = [base64.b64decode(key.get_secret_value()) for key in settings.seal_keys]
     url = settings.database_url.get_secret_value()
@@ -71,7 +89,7 @@ async def main(settings: Settings, delay_s: float) -> None:
     await store.start()
     world = World(
         store=store,
-        participants=dict.fromkeys(("points", "card", "merchant"), InProcess(delay_s)),
+        participants=dict.fromkeys(("points", "card", "merchant"), InProcess(delay_s, hangs=hangs)),
         publisher=None,
         clock=SystemClock(),
         ids=ids,
@@ -93,7 +111,7 @@ async def main(settings: Settings, delay_s: float) -> None:
     await stopping.wait()
     for task in background:
         task.cancel()
-    await server.stop(1.0)
+    await server.stop()
     await coordinator.driver.drain(1.0)
     await store.close()
 
@@ -102,5 +120,6 @@ if __name__ == "__main__":
     configured = load()
     configure_logs(configured.log_format, "warning")
     delay = os.environ.get("BENCH_DELAY_S", "0")  # noqa: TID251 - a script of its own
+    hang = "BENCH_HANG" in os.environ  # noqa: TID251 - a script of its own
     settle_memory()
-    uvloop.run(main(configured, float(delay)))
+    uvloop.run(main(configured, float(delay), hangs=hang))

@@ -77,8 +77,8 @@ class Bench:
         migrate(self.url)
 
     @contextmanager
-    def coordinator(self, delay_s: float = 0.0) -> Iterator[subprocess.Popen[str]]:
-        """A coordinator process; its first line is its address."""
+    def coordinator(self, delay_s: float = 0.0, **more: str) -> Iterator[subprocess.Popen[str]]:
+        """A coordinator process; its first line is its address. `more` of its environment."""
         environment = os.environ | {  # noqa: TID251 - handed on to the child
             "KESSAI_DATABASE_URL": self.url,
             "KESSAI_LISTEN": "127.0.0.1:0",
@@ -90,6 +90,7 @@ class Bench:
             "KESSAI_SEAL_KEYS": json.dumps([base64.b64encode(b"k" * 32).decode()]),
             "KESSAI_MAX_IN_FLIGHT": "10000",
             "BENCH_DELAY_S": str(delay_s),
+            **more,
         }
         with subprocess.Popen(
             [sys.executable, "-m", "benchmarks.coordinator"],
@@ -107,7 +108,7 @@ class Bench:
     def payments(self, in_flight: int, seconds: float) -> Run:
         """One run of the load against a fresh coordinator."""
         with self.coordinator() as process:
-            address = _line(process)
+            address = first_line(process)
             load(address, min(in_flight, 64), 1.0)
             before = usage(process)
             result = load(address, in_flight, seconds)
@@ -125,10 +126,10 @@ class Bench:
     def memory(self, in_flight: int, delay_s: float) -> tuple[float, int, int]:
         """(bytes per payment in flight, payments in flight, threads) at slow participants."""
         with self.coordinator(delay_s) as process:
-            address = _line(process)
+            address = first_line(process)
             load(address, 64, 0.1, wait=False)
             before = usage(process)
-            client = _start_load(address, in_flight, 2 * delay_s, 120.0)
+            client = start_load(address, in_flight, 2 * delay_s, 120.0)
             peak = before
             while client.poll() is None:
                 now = usage(process)
@@ -175,7 +176,8 @@ class Bench:
         return float(found[1])
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def first_line(process: subprocess.Popen[str]) -> str:
+    """What a coordinator says next. Ends the program when it says nothing more."""
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     if not line:
@@ -188,13 +190,14 @@ def usage(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
-    answer: dict[str, Any] = json.loads(_line(process))
+    answer: dict[str, Any] = json.loads(first_line(process))
     return answer
 
 
-def _start_load(
+def start_load(
     address: str, in_flight: int, seconds: float, timeout: float
 ) -> subprocess.Popen[str]:
+    """Starts the load generator; it prints its result when it ends."""
     arguments = [address, KEY, str(in_flight), str(seconds), str(timeout)]
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load", *arguments], stdout=subprocess.PIPE, text=True
@@ -203,7 +206,7 @@ def _start_load(
 
 def load(address: str, in_flight: int, seconds: float, *, wait: bool = True) -> dict[str, Any]:
     """Runs the load generator to its end."""
-    out, _ = _start_load(address, in_flight, seconds, 30.0 if wait else 10.0).communicate()
+    out, _ = start_load(address, in_flight, seconds, 30.0 if wait else 10.0).communicate()
     result: dict[str, Any] = json.loads(out)
     return result
 

@@ -6,13 +6,13 @@ import asyncio
 import base64
 import gc
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+import structlog
 import uvloop
 
 from adapters.guarded_participant import Guard, GuardedParticipant
@@ -43,6 +43,7 @@ from coordinator.rpc.credentials import Credential, Credentials
 from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
+from coordinator.stopping import Stop, on_signals
 from coordinator.telemetry import LogObserver, Several, Unfailing, configure_logs
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
@@ -274,9 +275,7 @@ async def _serve(
     settings: Settings, flows: Mapping[str, Flow], on_ready: Callable[[str], None]
 ) -> None:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    on_signals(stopping)
     ids = SystemIds()
     owner = f"{socket.gethostname()}/{os.getpid()}/{ids.transaction_id()}"
     async with AsyncExitStack() as stack:
@@ -297,18 +296,25 @@ async def _serve(
         )
         server = server_of(coordinator, settings)
         services = (*coordinator.services, *looking)
-        background = [asyncio.create_task(service.run()) for service in services]
+        background = {service.name: asyncio.create_task(service.run()) for service in services}
         await server.start()
         on_ready(server.address)
         asked = asyncio.create_task(stopping.wait())
-        await asyncio.wait([asked, *background], return_when=asyncio.FIRST_COMPLETED)
-        await server.stop(settings.drain_s)
-        for task in background:
-            task.cancel()
-        ends = await asyncio.gather(*background, return_exceptions=True)
-        await coordinator.driver.drain(settings.drain_s)
+        await asyncio.wait([asked, *background.values()], return_when=asyncio.FIRST_COMPLETED)
+        stop = Stop(
+            gate=gate,
+            server=server,
+            driver=driver,
+            store=world.store,
+            background=background,
+            clock=world.clock,
+            observer=world.observer,
+        )
+        given_back = await stop(settings.drain_s)
+        structlog.get_logger().info("stopped", given_back=given_back)
         if not asked.done():
             asked.cancel()
+            ends = await asyncio.gather(*background.values(), return_exceptions=True)
             raise Bug(f"a background service ended: {ends}")
 
 

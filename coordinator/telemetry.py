@@ -36,6 +36,7 @@ ALLOWED = frozenset(
         "event",
         "exception",
         "flow",
+        "given_back",
         "level",
         "method",
         "owner",

@@ -97,6 +97,10 @@ class GroupCommit:
             loop.call_soon(self._pump)
         return await future
 
+    async def settled(self) -> None:
+        """Returns when nothing waits and nothing is being written."""
+        await self._idle.wait()
+
     async def close(self) -> None:
         """Takes nothing more, and returns when everything that was taken is settled.
 

@@ -162,7 +162,11 @@ class SqlStore:
         )
 
     async def release_claims(self) -> int:
-        """See `Store.release_claims`. Raises StoreUnavailable."""
+        """See `Store.release_claims`. Raises StoreUnavailable.
+
+        Waits for the writes that were taken: those of callers who have gone claim rows, too.
+        """
+        await self._group.settled()
         statement = claims.release(self._owner, self._clock)
         return await self._run(lambda c: c.execute(statement).rowcount, self._claimer)
 

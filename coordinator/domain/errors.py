@@ -316,6 +316,18 @@ class StoreUnavailable(KessaiError):
         super().__init__("the database cannot be used; repeat the call with the same key")
 
 
+class ShuttingDown(KessaiError):
+    """This process is being stopped. Repeat the call: another one answers it."""
+
+    code = "SHUTTING_DOWN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this process is being stopped; repeat the call with the same key, and another one "
+            "answers it"
+        )
+
+
 class PublishFailed(KessaiError):
     """The broker did not acknowledge an event; it will be offered again."""
 

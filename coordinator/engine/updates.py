@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
+from coordinator.domain.errors import ShuttingDown
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Transaction
 from coordinator.ports import Store
@@ -61,11 +62,19 @@ class Updates:
         self._store = store
         self._known_here = known_here
         self._waiting: dict[TransactionId, list[_Waiter]] = {}
+        self._closed = False
 
     @property
     def waiting(self) -> int:
         """How many transactions somebody waits for."""
         return len(self._waiting)
+
+    def close(self) -> None:
+        """Ends every wait, and those to come: this process is being stopped."""
+        self._closed = True
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.expire()
 
     def publish(self, transaction: Transaction) -> None:
         """Tells whoever waits for this transaction."""
@@ -95,7 +104,8 @@ class Updates:
     async def follow(self, transaction: Transaction) -> AsyncGenerator[Transaction]:
         """The transaction as it stands, then after every change that is seen, until it is settled.
 
-        Versions only grow. Close the iterator (or finish it) to stop waiting.
+        Versions only grow. Close the iterator (or finish it) to stop waiting. Raises ShuttingDown
+        when this process is being stopped.
         """
         waiter = self._join(transaction, until_rest=False)
         try:
@@ -104,6 +114,8 @@ class Updates:
             sent = waiter.latest
             yield sent
             while not sent.settled:
+                if waiter.expired:
+                    raise ShuttingDown
                 await self._wait(waiter)
                 if waiter.latest.version > sent.version:
                     sent = waiter.latest
@@ -113,6 +125,8 @@ class Updates:
 
     def _join(self, transaction: Transaction, *, until_rest: bool) -> _Waiter:
         waiter = _Waiter(transaction, until_rest=until_rest)
+        if self._closed:
+            waiter.expire()
         self._waiting.setdefault(transaction.id, []).append(waiter)
         return waiter
 

@@ -48,6 +48,7 @@ STATUS: dict[type[errors.KessaiError], grpc.StatusCode] = {
     errors.TooManyLive: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
     operator_errors.CredentialExpired: grpc.StatusCode.UNAUTHENTICATED,
     operator_errors.TransactionNotFound: grpc.StatusCode.NOT_FOUND,
     operator_errors.AlreadySettled: grpc.StatusCode.FAILED_PRECONDITION,

@@ -17,6 +17,7 @@ from coordinator.domain.errors import (
     InvalidRequest,
     KessaiError,
     Overloaded,
+    ShuttingDown,
     Violation,
 )
 from coordinator.ports import Observer
@@ -102,11 +103,21 @@ class Gate:
         self._observer = observer
         self._calls = 0
         self._streams = 0
+        self._closed = False
 
     @property
     def calls(self) -> int:
         """How many calls are being served now."""
         return self._calls
+
+    @property
+    def streams(self) -> int:
+        """How many streams are being served now."""
+        return self._streams
+
+    def close(self) -> None:
+        """From now on every call and stream is refused with SHUTTING_DOWN."""
+        self._closed = True
 
     async def unary(
         self,
@@ -137,8 +148,8 @@ class Gate:
     async def _serve(
         self, method: str, context: Context, serve: Callable[[], Awaitable[Response]]
     ) -> Response:
-        if self._calls >= self._max_in_flight:
-            await self._refuse(method, context, Overloaded(self._max_in_flight))
+        if self._closed or self._calls >= self._max_in_flight:
+            await self._refuse(method, context, self._no_entry())
         self._calls += 1
         problem: Exception
         try:
@@ -163,8 +174,8 @@ class Gate:
     ) -> AsyncGenerator[Response]:
         """Serves one stream by `handle`, or ends it with the error's status."""
         method = request.method
-        if self._streams >= self._max_in_flight:
-            await self._refuse(method, context, Overloaded(self._max_in_flight))
+        if self._closed or self._streams >= self._max_in_flight:
+            await self._refuse(method, context, self._no_entry())
         self._streams += 1
         problem: Exception
         try:
@@ -182,6 +193,9 @@ class Gate:
         finally:
             self._streams -= 1
         await self._refuse(method, context, problem)
+
+    def _no_entry(self) -> KessaiError:
+        return ShuttingDown() if self._closed else Overloaded(self._max_in_flight)
 
     def wait_s(self, context: Context) -> float:
         """How long this call may wait for its payment, in seconds.

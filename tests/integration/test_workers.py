@@ -2,107 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from adapters.postgres.migrate import migrate
-from coordinator import config
 from coordinator.cli.ports import refuse_taken
-from coordinator.cli.ready import announced
-from tests.support.service import settings
+from tests.support.serving import Serve, environment, servings, until
 
 LIMIT_S = 60.0
 
 
-class Serving:
-    """A `kessai serve` in a session of its own; its log is in a file."""
-
-    def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str) -> None:
-        self.log = log
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "coordinator.cli", "serve", *arguments],
-                env=dict(environment),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,
-                text=True,
-            )
-
-    def address(self) -> str:
-        """What it announces."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        address = announced(line)
-        assert address is not None, self.log.read_text()
-        return address
-
-    def workers(self) -> set[int]:
-        """The processes that it started and that have not ended."""
-        shown = subprocess.run(
-            ["ps", "-o", "pid=,stat=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        rows = [line.split() for line in shown.stdout.splitlines()]
-        return {int(pid) for pid, stat in rows if not stat.startswith("Z")}
-
-    def end(self) -> int:
-        """Its exit status."""
-        return self.process.wait(LIMIT_S)
-
-    def logged(self, event: str) -> list[dict[str, object]]:
-        """Its log lines of this event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
-        return [line for line in lines if line["event"] == event]
-
-
 @pytest.fixture
-def environment(new_database: Callable[[], str]) -> dict[str, str]:
-    url = new_database()
-    migrate(url)
-    return config.child_environment(**config.as_environment(settings(url, drain_s=5.0)))
-
-
-@pytest.fixture
-def serve(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Serving]]:
-    """Starts `kessai serve`; whatever a failed test left running is stopped by its ID."""
-    started: list[Serving] = []
-
-    def start(*arguments: str, **changes: str) -> Serving:
-        log = tmp_path / f"{len(started)}.log"
-        started.append(Serving(log, environment | changes, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        for pid in (one.process.pid, *one.workers()) if one.process.poll() is None else ():
-            os.kill(pid, signal.SIGKILL)
-        one.process.wait(LIMIT_S)
-        for pipe in (one.process.stdin, one.process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Returns once it holds; looks again and again."""
-    for _ in range(round(LIMIT_S / 0.05)):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"still not: {what}")
+def serve(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[Serve]:
+    """Starts `kessai serve` over an empty database."""
+    with servings(tmp_path, environment(new_database(), drain_s=5.0)) as start:
+        yield start
 
 
 def healthy(address: str) -> bool:
@@ -122,7 +41,7 @@ def alive(pid: int) -> bool:
 
 
 def test_workers_share_a_port_and_one_that_is_killed_is_started_again(
-    serve: Callable[..., Serving],
+    serve: Serve,
 ) -> None:
     serving = serve("--workers", "2", "--log-level", "debug")
     address = serving.address()
@@ -146,7 +65,7 @@ def test_workers_share_a_port_and_one_that_is_killed_is_started_again(
     refuse_taken(address, "--listen")
 
 
-def test_when_the_parent_is_killed_its_workers_end(serve: Callable[..., Serving]) -> None:
+def test_when_the_parent_is_killed_its_workers_end(serve: Serve) -> None:
     serving = serve("--workers", "2")
     serving.address()
     workers = serving.workers()
@@ -156,7 +75,7 @@ def test_when_the_parent_is_killed_its_workers_end(serve: Callable[..., Serving]
 
 
 def test_when_the_lifeline_ends_the_parent_and_its_workers_end(
-    serve: Callable[..., Serving],
+    serve: Serve,
 ) -> None:
     serving = serve("--workers", "2", "--lifeline")
     serving.address()
@@ -168,9 +87,7 @@ def test_when_the_lifeline_ends_the_parent_and_its_workers_end(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_that_somebody_else_uses_is_refused(
-    serve: Callable[..., Serving], workers: str
-) -> None:
+def test_a_port_that_somebody_else_uses_is_refused(serve: Serve, workers: str) -> None:
     first = serve("--workers", "2")
     second = serve("--workers", workers, KESSAI_LISTEN=first.address())
     assert second.end() == 1
@@ -178,7 +95,7 @@ def test_a_port_that_somebody_else_uses_is_refused(
 
 
 def test_workers_that_cannot_start_end_their_parent_with_one_message(
-    serve: Callable[..., Serving],
+    serve: Serve,
 ) -> None:
     away = serve("--workers", "3", KESSAI_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert away.end() == 3
@@ -188,7 +105,7 @@ def test_workers_that_cannot_start_end_their_parent_with_one_message(
     assert wrong.log.read_text().count("unknown barter") == 1
 
 
-def test_a_number_of_workers_that_makes_no_sense_is_refused(serve: Callable[..., Serving]) -> None:
+def test_a_number_of_workers_that_makes_no_sense_is_refused(serve: Serve) -> None:
     for workers in ("0", "65"):
         refused = serve("--workers", workers)
         assert refused.end() == 2

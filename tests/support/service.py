@@ -10,6 +10,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome
+from coordinator.stopping import Stop
 from fault_injection.model_participant import Fault, ModelParticipant, Script, no_faults
 from fault_injection.world import Recorder
 from phases.registry import PHASES
@@ -46,6 +48,7 @@ class Service:
     coordinator: Coordinator
     observer: Recorder
     loop: asyncio.AbstractEventLoop
+    stop: Stop
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
 
     def stub(self, caller: str = "shop") -> payments_pb2_grpc.PaymentServiceStub:
@@ -55,6 +58,10 @@ class Service:
                 grpc.insecure_channel(self.address), _WithKey(KEYS.get(caller, caller))
             )
         return payments_pb2_grpc.PaymentServiceStub(self.channels[caller])
+
+    def drain(self, seconds: float) -> Future[int]:
+        """Stops it as SIGTERM would; how many transactions were given back."""
+        return asyncio.run_coroutine_threadsafe(self.stop(seconds), self.loop)
 
     def on_loop(self, function: Any) -> Any:
         """Calls `function` in the service's thread and returns its result."""
@@ -189,18 +196,25 @@ async def _serve(
         coordinator = assemble(world, configured, flows=checked_flows(configured), owner=owner)
         server = server_of(coordinator, configured)
         await server.start()
-        background = [asyncio.create_task(service.run()) for service in coordinator.services]
+        background = {
+            service.name: asyncio.create_task(service.run()) for service in coordinator.services
+        }
+        stop = Stop(
+            gate=coordinator.gate,
+            server=server,
+            driver=coordinator.driver,
+            store=store,
+            background=background,
+            clock=clock,
+            observer=observer,
+        )
         box["stopping"] = asyncio.Event()
         box["service"] = Service(
-            server.address, participants, coordinator, observer, asyncio.get_running_loop()
+            server.address, participants, coordinator, observer, asyncio.get_running_loop(), stop
         )
         ready.set()
         await box["stopping"].wait()
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await server.stop(0)
-        await coordinator.driver.drain(0)
+        await stop(0)
     except Exception as error:  # noqa: BLE001 - handed to the test's thread
         box["error"] = error
         ready.set()
