@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import IN_DOUBT, LIVE
-from coordinator.metrics.codes import ATTENTION_CODES, known
+from coordinator.metrics.codes import ATTENTION_CODES, ATTENTION_LABELS, known
 from coordinator.metrics.instruments import Children, Instruments
 from coordinator.ports import Census, Clock, Pause, Store
 
@@ -67,10 +67,9 @@ class TakeCensus:
         gauges.held.set(census.held)
         gauges.outbox.set(census.outbox)
         gauges.outbox_oldest.set(census.outbox_oldest_s)
-        attention: dict[str, float] = {}
+        attention = dict.fromkeys(ATTENTION_LABELS, 0.0)
         for code, count in census.attention.items():
-            label = known(code, ATTENTION_CODES)
-            attention[label] = attention.get(label, 0.0) + count
+            attention[known(code, ATTENTION_CODES)] += count
         _replace(gauges.needing_attention, attention)
         counts = dict.fromkeys(self._phases, 0.0)
         oldest = dict.fromkeys(self._phases, 0.0)

@@ -32,6 +32,10 @@ ATTENTION_CODES = frozenset(
 """Codes that we give attention; docs/operating.md says of each what to do."""
 
 
+ATTENTION_LABELS = (*sorted(ATTENTION_CODES), OTHER)
+"""What `known` makes of attention's codes: all are shown from the start, as 0."""
+
+
 def known(code: str, codes: frozenset[str]) -> str:
     """The code, or OTHER when it is not one of `codes`; no code stays none."""
     return code if not code or code in codes else OTHER

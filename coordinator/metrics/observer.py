@@ -13,7 +13,7 @@ from coordinator.domain.machine import SETTLED, Event, State
 from coordinator.domain.outcome import Outcome, outcome_name
 from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, Transaction
-from coordinator.metrics.codes import ATTENTION_CODES, FAILURE_CODES, known
+from coordinator.metrics.codes import ATTENTION_CODES, ATTENTION_LABELS, FAILURE_CODES, known
 from coordinator.metrics.instruments import Instruments
 from coordinator.ports import BreakerState
 
@@ -23,6 +23,8 @@ class MetricsObserver:
 
     def __init__(self, instruments: Instruments, *, participants: Iterable[str]) -> None:
         self._count = instruments
+        for label in ATTENTION_LABELS:  # what begins at 1 does not show as an increase
+            self._count.attention[label,].inc(0)
         for participant in participants:
             self.breaker_changed(participant, BreakerState.CLOSED)
 

@@ -105,7 +105,8 @@ def test_in_doubt_is_what_is_decided_and_not_finished(looking: Looking) -> None:
 def test_codes_of_participants_are_counted_as_one(looking: Looking) -> None:
     looking.database.seen = SEEN
     run(looking.look())
-    assert looking.all("attention_transactions") == {"TOO_OLD": 1, "OTHER": 3}
+    shown = {code: value for code, value in looking.all("attention_transactions").items() if value}
+    assert shown == {"TOO_OLD": 1, "OTHER": 3}
 
 
 def test_what_is_over_goes_back_to_0(looking: Looking) -> None:
@@ -114,7 +115,7 @@ def test_what_is_over_goes_back_to_0(looking: Looking) -> None:
     looking.database.seen = NOTHING
     run(looking.look())
     assert set(looking.all("live_transactions").values()) == {0}
-    assert looking.all("attention_transactions") == {"TOO_OLD": 0, "OTHER": 0}
+    assert set(looking.all("attention_transactions").values()) == {0}
     assert looking.read("in_doubt_oldest_seconds") == 0
     assert looking.all("waiting_steps") == {"card_charge": 0, "points_reserve": 0}
 

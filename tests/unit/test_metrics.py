@@ -17,7 +17,7 @@ from coordinator.domain.outcome import Applied, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Failure, RefundOf, Result
-from coordinator.metrics.codes import FAILURE_CODES
+from coordinator.metrics.codes import ATTENTION_CODES, FAILURE_CODES, OTHER
 from coordinator.metrics.instruments import Instruments
 from coordinator.metrics.observer import MetricsObserver
 from coordinator.ports import BreakerState
@@ -130,7 +130,16 @@ def test_attention_is_counted_when_it_is_raised_and_not_again(counted: Counted) 
         result = Result("points_reserve", Operation.CONFIRM, unknown)
         draft = record(Draft(draft.transaction), BOTH, [result], NOW)
         counted.committed(draft)
-    assert counted.all("kessai_attention_raised_total") == {("ANSWER_MISMATCH",): 1}
+    raised = counted.all("kessai_attention_raised_total")
+    assert {code for code, value in raised.items() if value} == {("ANSWER_MISMATCH",)}
+    assert raised["ANSWER_MISMATCH",] == 1
+
+
+def test_every_attention_code_is_shown_from_the_start(counted: Counted) -> None:
+    assert {code for (code,) in counted.all("kessai_attention_raised_total")} == {
+        *ATTENTION_CODES,
+        OTHER,
+    }
 
 
 def test_a_call_is_timed_by_participant_operation_and_outcome(counted: Counted) -> None:
