@@ -323,7 +323,7 @@ async def _open_world(
 ) -> World:
     """Connects everything; what is opened here is closed by `stack`, in reverse order."""
     clock = SystemClock()
-    observer = Several([Unfailing(LogObserver()), Unfailing(counting)])
+    observer = Several([Unfailing(LogObserver(clock.monotonic)), Unfailing(counting)])
     sealer = Sealer([base64.b64decode(key.get_secret_value()) for key in settings.seal_keys])
     store = PostgresStore(
         settings.database_url.get_secret_value(),

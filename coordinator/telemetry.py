@@ -7,6 +7,7 @@ field name; free text comes from our own constants, or from a participant's clip
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, ParamSpec
@@ -36,6 +37,7 @@ ALLOWED = frozenset(
         "event",
         "exception",
         "flow",
+        "left_out",
         "given_back",
         "level",
         "method",
@@ -54,6 +56,8 @@ ALLOWED = frozenset(
     }
 )
 REDACTED = "[redacted]"
+SAME_LINES = 20
+"""How many lines about the same trouble are written in a second; the next says `left_out`."""
 
 
 def allow_listed(
@@ -179,10 +183,34 @@ def _of_refunds(after: Transaction) -> dict[str, Any]:
     return {"refunded_minor": after.refunded_minor} if after.refunded_minor else {}
 
 
-class LogObserver:
-    """An `Observer` that writes log lines, each with its transaction ID."""
+class _Sparing:
+    """Leaves out lines of a kind beyond SAME_LINES in a second.
 
-    def __init__(self) -> None:
+    In an outage of the database every payment in flight has the same trouble again and again.
+    """
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self._timer = timer
+        self._begun: dict[tuple[str, str], float] = {}
+        self._said: dict[tuple[str, str], int] = {}
+
+    def left_out(self, kind: tuple[str, str]) -> int | None:
+        """How many lines of the kind were left out before this one; None: leave it out too."""
+        now, said, left_out = self._timer(), self._said.get(kind, 0), 0
+        if now - self._begun.get(kind, -math.inf) >= 1.0:
+            self._begun[kind], said, left_out = now, 0, max(0, said - SAME_LINES)
+        self._said[kind] = said + 1
+        return left_out if said < SAME_LINES else None
+
+
+class LogObserver:
+    """An `Observer` that writes log lines, each with its transaction ID.
+
+    `timer`, in seconds since some fixed moment, lets it leave out trouble that it said too often.
+    """
+
+    def __init__(self, timer: Callable[[], float] | None = None) -> None:
+        self._sparing = _Sparing(timer) if timer else None
         self._log = structlog.get_logger().bind()  # bound once: the lazy one binds at every call
 
     def committed(self, change: Change) -> None:
@@ -219,12 +247,17 @@ class LogObserver:
 
     def troubled(self, what: str, error: BaseException, transaction_id: str = "") -> None:
         """The kind of error, never its text: a third party's message may carry anything."""
+        kind = type(error).__name__
+        left_out = self._sparing.left_out((what, kind)) if self._sparing else 0
+        if left_out is None:
+            return
         self._log.warning(
             "trouble",
             what=what,
-            error=type(error).__name__,
+            error=kind,
             reason=getattr(error, "detail", ""),
             transaction_id=transaction_id,
+            **({"left_out": left_out} if left_out else {}),
         )
 
     def called(

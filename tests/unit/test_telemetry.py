@@ -19,6 +19,7 @@ from coordinator.domain.transaction import Draft, RefundOf, Result
 from coordinator.ports import BreakerState, Observer
 from coordinator.telemetry import (
     REDACTED,
+    SAME_LINES,
     LogObserver,
     Several,
     Unfailing,
@@ -119,6 +120,26 @@ def test_trouble_names_the_kind_of_error_and_never_its_text(
     first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (first["error"], first["reason"]) == ("RuntimeError", "")
     assert (second["error"], second["reason"]) == ("StoreUnavailable", "connection refused")
+
+
+def test_the_same_trouble_again_and_again_is_said_a_few_times_and_then_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs("json", "info")
+    seconds = 7.0
+    observer = LogObserver(lambda: seconds)
+    for number in range(SAME_LINES + 30):
+        observer.troubled("commit", StoreUnavailable("connection refused"), f"id-{number}")
+    observer.troubled("commit", RuntimeError(), "another error")
+    seconds = 8.0
+    observer.troubled("commit", StoreUnavailable("connection refused"), "a second later")
+    seconds = 9.0
+    observer.troubled("commit", StoreUnavailable("connection refused"), "and another")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    said = [line["transaction_id"] for line in lines]
+    same = [f"id-{number}" for number in range(SAME_LINES)]
+    assert said == [*same, "another error", "a second later", "and another"]
+    assert [line.get("left_out", 0) for line in lines] == [0] * (SAME_LINES + 1) + [30, 0]
 
 
 def test_console_logs_have_no_colours_where_there_is_no_terminal(
