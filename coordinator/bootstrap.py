@@ -216,7 +216,11 @@ def checked_flows(settings: Settings) -> Mapping[str, Flow]:
         raise ConfigurationError(
             f"KESSAI_FLOWS: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         )
-    rows = [row for row in FLOW_ROWS if not settings.flows or row.name in settings.flows]
+    rows = [
+        replace(row, attention_after_s=settings.attention_after_s)
+        for row in FLOW_ROWS
+        if not settings.flows or row.name in settings.flows
+    ]
     flows = bind_flows(rows, _phases(settings))
     _check_lease(settings, flows)
     needed = {phase.participant for flow in flows.values() for phase in flow.called}

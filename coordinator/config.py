@@ -39,6 +39,7 @@ from pydantic_settings import (
 )
 
 from coordinator.domain.errors import ConfigurationError
+from coordinator.domain.retry import LONGEST_S
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
 SEAL_KEY_BYTES = 32
@@ -225,6 +226,12 @@ class Settings(BaseSettings):
     recover_interval_s: float = Field(1.0, gt=0, description="pause between recovery scans")
     relay_interval_s: float = Field(0.2, gt=0, description="pause between outbox scans")
     drain_s: float = Field(10.0, ge=0, description="how long a stopping server finishes its calls")
+    attention_after_s: float = Field(
+        900.0,
+        gt=0,
+        le=LONGEST_S,
+        description="a transaction that is decided and not done after so long needs a person",
+    )
     metrics_listen: Address | Literal[""] = Field(
         "", description="address of /metrics for Prometheus, over HTTP; empty: none"
     )

@@ -143,6 +143,13 @@ _MetricsListenFlag = Annotated[
         help="Address of /metrics for Prometheus, over HTTP; port 0: any free one. Without: none.",
     ),
 ]
+_AttentionAfterSFlag = Annotated[
+    float | None,
+    typer.Option(
+        help="A payment that is decided and not done after so long needs a person.",
+        show_default="900",
+    ),
+]
 _DrainSFlag = Annotated[
     float | None,
     typer.Option(help="How long a stopping server finishes its calls.", show_default="10"),
@@ -185,6 +192,7 @@ def serve(
     recover_interval_s: _RecoverIntervalSFlag = None,
     relay_interval_s: _RelayIntervalSFlag = None,
     drain_s: _DrainSFlag = None,
+    attention_after_s: _AttentionAfterSFlag = None,
     metrics_listen: _MetricsListenFlag = None,
     lifeline: LifelineOption = False,
 ) -> None:

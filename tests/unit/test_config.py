@@ -289,3 +289,9 @@ def test_a_participants_timeout_is_that_of_its_phases_and_below_the_lease() -> N
     assert timeouts == {"card": 7, "merchant": 2}
     with pytest.raises(ConfigurationError, match=r"KESSAI_LEASE_S: must be above 40 s"):
         checked_flows(load(**GOOD, participant_limits={"card": {"timeout_s": 40}}))
+
+
+def test_every_flow_raises_attention_at_the_age_that_was_asked_for() -> None:
+    assert {flow.attention_after_s for flow in checked_flows(load(**GOOD)).values()} == {900}
+    flows = checked_flows(load(**GOOD, attention_after_s=60))
+    assert {flow.refund.attention_after_s for flow in flows.values()} == {60}
