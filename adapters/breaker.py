@@ -29,8 +29,9 @@ from purgatory.domain.model import (
 
 from coordinator.ports import BreakerState, Clock
 
-TRIAL_WAIT_S = 1.0
-"""How soon to ask again while another call is the trial, in seconds."""
+TRIAL_WAIT_S = 0.5
+"""How soon to ask again while another call is the trial, in seconds: spread out, it is still short
+enough to be waited for in memory."""
 _STATES = {
     CLOSED: BreakerState.CLOSED,
     HALF_OPENED: BreakerState.HALF_OPEN,

@@ -27,8 +27,9 @@ from coordinator.ports import BreakerState, Clock, Observer, Participant, Partic
 
 WAITING_SHARE = 0.5
 """How much of its time a call may wait for a place; the rest is for the participant."""
-BUSY_RETRY_S = 1.0
-"""How soon a call that found no place comes back, in seconds."""
+BUSY_RETRY_S = 0.5
+"""How soon a call that found no place comes back, in seconds. It then waits for a place again, and
+does not have to go to the table for so short a time."""
 LONGEST_HOLD_BACK_S = 20.0
 """A Confirm or Cancel comes back after half as long as the outage has lasted, but at most after
 this, in seconds: a long outage costs each waiting payment one write in half a minute."""

@@ -24,11 +24,13 @@ from adapters.system import SystemClock, SystemIds, SystemRandomness
 from coordinator.config import Settings
 from coordinator.domain.errors import Bug, ConfigurationError
 from coordinator.domain.flow import Flow
+from coordinator.domain.pausing import PausePolicy
 from coordinator.domain.phase import Phase
 from coordinator.engine.accept import Accept
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
+from coordinator.engine.intake import INTERVAL_S, Intake
 from coordinator.engine.limits import CallerLimits, Limits
 from coordinator.engine.measured import Measured
 from coordinator.engine.periodic import Periodic
@@ -44,7 +46,7 @@ from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
 from coordinator.stopping import Stop, on_signals
-from coordinator.telemetry import LogObserver, Several, Unfailing, configure_logs
+from coordinator.telemetry import AlsoCommitted, LogObserver, Several, Unfailing, configure_logs
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
 
@@ -74,6 +76,7 @@ class Coordinator:
     servicer: PaymentServicer
     callbacks: CallbackServicer
     participants: Mapping[str, GuardedParticipant]
+    intake: Intake
 
 
 def assemble(
@@ -81,7 +84,9 @@ def assemble(
 ) -> Coordinator:
     """The use cases, the background services and the servicer. `owner` names this process."""
     guarded = _guarded(world, settings)
-    world = replace(world, participants=guarded)
+    intake = _intake(world, settings)
+    observer = AlsoCommitted(world.observer, intake.committed)
+    world = replace(world, participants=guarded, observer=observer)
     driver = Driver(
         store=world.store,
         participants=world.participants,
@@ -106,6 +111,7 @@ def assemble(
         ids=world.ids,
         max_amount_minor=settings.max_amount_minor,
         limits=_limits(world, settings),
+        intake=intake,
     )
     gate = Gate(
         credentials=_callers(world, settings),
@@ -122,9 +128,9 @@ def assemble(
         store=world.store,
         updates=driver.updates,
     )
-    services = _services(world, settings, driver)
+    services = _services(world, settings, driver, intake)
     callbacks = _callbacks(world, settings, flows, driver, gate)
-    return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks, guarded)
+    return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks, guarded, intake)
 
 
 def _guarded(world: World, settings: Settings) -> Mapping[str, GuardedParticipant]:
@@ -194,8 +200,24 @@ def _limits(world: World, settings: Settings) -> Limits:
     return Limits(by_caller, store=world.store, clock=world.clock)
 
 
-def _services(world: World, settings: Settings, driver: Driver) -> tuple[Periodic, ...]:
-    services: list[tuple[str, Callable[[], Awaitable[int]], float]] = []
+def _intake(world: World, settings: Settings) -> Intake:
+    policy = None
+    if settings.pause_limit:
+        policy = PausePolicy(
+            window_s=settings.pause_window_s,
+            at_least=settings.pause_at_least,
+            limit=settings.pause_limit,
+            pause_s=settings.pause_s,
+        )
+    return Intake(store=world.store, clock=world.clock, observer=world.observer, policy=policy)
+
+
+def _services(
+    world: World, settings: Settings, driver: Driver, intake: Intake
+) -> tuple[Periodic, ...]:
+    services: list[tuple[str, Callable[[], Awaitable[int]], float]] = [
+        ("intake", intake.run_once, INTERVAL_S)
+    ]
     if settings.role.works:
         recover = Recover(store=world.store, driver=driver, max_in_flight=settings.max_in_flight)
         services.append(("recover", recover.run_once, settings.recover_interval_s))
@@ -299,6 +321,7 @@ async def _serve(
             store=world.store, clock=world.clock, observer=world.observer, flows=flows
         )
         server = server_of(coordinator, settings)
+        await coordinator.intake.run_once()  # no payment slips past a pause while we start
         services = (*coordinator.services, *looking)
         background = {service.name: asyncio.create_task(service.run()) for service in services}
         await server.start()

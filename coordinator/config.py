@@ -216,6 +216,20 @@ class Settings(BaseSettings):
         '{"card": {"max_in_flight": 256, "timeout_s": 3, "breaker_failures": 10, '
         '"breaker_open_s": 5}}; "*" is every participant without an entry',
     )
+    pause_limit: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="a flow pauses itself when more than this share of its payments was released "
+        "because a participant did not answer; 0: never",
+    )
+    pause_at_least: int = Field(20, ge=1, description="with fewer payments nothing is paused")
+    pause_window_s: float = Field(
+        60.0, gt=0, le=86_400, description="how far back these payments count, in seconds"
+    )
+    pause_s: float = Field(
+        30.0, gt=0, le=86_400, description="how long a flow pauses itself, in seconds"
+    )
     deadline_margin_s: float = Field(
         0.1, ge=0, description="how long before the caller's deadline the answer leaves, in seconds"
     )

@@ -168,6 +168,19 @@ class Several:
             observer.served(method, code)
 
 
+class AlsoCommitted(Several):
+    """An `Observer` that passes everything on to another one, and what is committed to `also`."""
+
+    def __init__(self, observer: Observer, also: Callable[[Change], None]) -> None:
+        super().__init__([observer])
+        self._also = also
+
+    def committed(self, change: Change) -> None:
+        """See `Observer.committed`."""
+        super().committed(change)
+        self._also(change)
+
+
 def _settled_line(change: Change) -> str:
     if any(event.late_phase for event in change.events):
         return "late success undone"

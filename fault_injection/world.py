@@ -23,18 +23,21 @@ from adapters.sqlite.store import SqliteStore
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Outcome
+from coordinator.domain.pausing import PausePolicy
 from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, OutboxEvent, Tender, Transaction, flow_of
 from coordinator.engine.accept import Accept, Item, NewPayment, OrderConflict
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
+from coordinator.engine.intake import Intake
 from coordinator.engine.limits import CallerLimits, Limits
 from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.report import Report
 from coordinator.ports import BreakerState, CommitResult
+from coordinator.telemetry import AlsoCommitted
 from fault_injection.invariants import Scene
 from fault_injection.model_participant import ModelParticipant, Script, no_faults
 from fault_injection.virtual_time import VirtualClock
@@ -172,6 +175,7 @@ class World:
         )
         self.limits: dict[str, CallerLimits] = {}
         self.guard = Guard()
+        self.pausing: PausePolicy | None = PausePolicy()
         self._revival: asyncio.Task[None] | None = None
         self.crashes = 0
 
@@ -194,13 +198,16 @@ class World:
             )
             for name, participant in self.participants.items()
         }
+        self.intake = Intake(
+            store=self.store, clock=self.clock, observer=self.observer, policy=self.pausing
+        )
         self.driver = Driver(
             store=self.store,
             participants=self.guarded,
             flows=FLOWS,
             clock=self.clock,
             randomness=self.randomness,
-            observer=self.observer,
+            observer=AlsoCommitted(self.observer, self.intake.committed),
             owner="simulated",
             patience_s=1.0,
         )
@@ -219,6 +226,7 @@ class World:
             ids=self.ids,
             max_amount_minor=10**9,
             limits=Limits(self.limits, store=self.store, clock=self.clock),
+            intake=self.intake,
         )
         self.capture = CapturePayment(
             store=self.store, driver=self.driver, flows=FLOWS, clock=self.clock

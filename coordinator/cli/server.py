@@ -120,6 +120,23 @@ _ParticipantLimitFlag = Annotated[
         "without an entry.",
     ),
 ]
+_PauseLimitFlag = Annotated[
+    float | None,
+    typer.Option(
+        help="A flow pauses itself when more than this share of its payments was released because "
+        "a participant did not answer; 0: never.",
+        show_default="0.5",
+    ),
+]
+_PauseAtLeastFlag = Annotated[
+    int | None, typer.Option(help="With fewer payments nothing is paused.", show_default="20")
+]
+_PauseWindowSFlag = Annotated[
+    float | None, typer.Option(help="How far back these payments count.", show_default="60")
+]
+_PauseSFlag = Annotated[
+    float | None, typer.Option(help="How long a flow pauses itself.", show_default="30")
+]
 _DeadlineMarginSFlag = Annotated[
     float | None,
     typer.Option(help="How long before a caller's deadline the answer leaves.", show_default="0.1"),
@@ -186,6 +203,10 @@ def serve(
     max_amount_minor: _MaxAmountMinorFlag = None,
     limit: _LimitFlag = None,
     participant_limit: _ParticipantLimitFlag = None,
+    pause_limit: _PauseLimitFlag = None,
+    pause_at_least: _PauseAtLeastFlag = None,
+    pause_window_s: _PauseWindowSFlag = None,
+    pause_s: _PauseSFlag = None,
     deadline_margin_s: _DeadlineMarginSFlag = None,
     patience_s: _PatienceSFlag = None,
     lease_s: _LeaseSFlag = None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class KessaiError(Exception):
@@ -270,6 +271,29 @@ class RateLimited(CallerError):
             f"this caller may create {per_second:g} payments a second; repeat the call with the "
             f"same key in {retry_after_s:g} s",
             limit=f"{per_second:g}",
+        )
+
+
+class FlowPaused(CallerError):
+    """The flow takes no new payments for now; nothing was written. Repeat it later."""
+
+    code = "FLOW_PAUSED"
+    UNTIL_SOMEBODY_RESUMES_S = 30.0
+    """When to ask again while an operator's pause has no end of its own, in seconds."""
+
+    def __init__(
+        self, flow: str, *, by: str, reason: str, since: datetime, left_s: float | None
+    ) -> None:
+        self.detail = reason
+        again_s = self.UNTIL_SOMEBODY_RESUMES_S if left_s is None else max(0.001, left_s)
+        self.retry_after_s = again_s
+        self.since = since.isoformat(timespec="seconds")
+        super().__init__(
+            f"flow {flow} takes no new payments since {self.since}, paused by {by}: {reason}; "
+            f"nothing was written, repeat the call with the same key in {again_s:.3g} s",
+            flow=flow,
+            paused_by=by,
+            since=self.since,
         )
 
 

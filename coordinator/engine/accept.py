@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from coordinator.domain.cards import has_card_number
 from coordinator.domain.errors import (
+    FlowPaused,
     InvalidRequest,
     KeyReused,
     LostTheRace,
@@ -30,6 +31,7 @@ from coordinator.domain.transaction import Failure, Tender, Transaction
 from coordinator.engine.cancel import Cancel
 from coordinator.engine.drive import Driver, is_same_write
 from coordinator.engine.fingerprint import Salt, differing_fields, fingerprint
+from coordinator.engine.intake import Intake
 from coordinator.engine.limits import Limits
 from coordinator.ports import Clock, Committed, Ids, KeyTaken, LostRace, OrderTaken, Store
 
@@ -82,6 +84,7 @@ class Accept:
 
     max_amount_minor  the largest payment of anybody, in minor units
     limits            what each caller may ask for
+    intake            which flows take new payments
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Accept:
         ids: Ids,
         max_amount_minor: int,
         limits: Limits,
+        intake: Intake,
     ) -> None:
         self._store = store
         self._driver = driver
@@ -104,17 +108,19 @@ class Accept:
         self._ids = ids
         self._max_amount_minor = max_amount_minor
         self._limits = limits
+        self._intake = intake
 
     async def __call__(self, new: NewPayment, wait_s: float) -> Accepted:
         """Accepts `new`. With CANCEL_PREVIOUS, waits at most `wait_s` for the earlier one's end.
 
-        Raises InvalidRequest, RateLimited, TooManyLive, KeyReused, OrderHasPayment, LostTheRace,
-        StoreUnavailable.
+        Raises InvalidRequest, FlowPaused, RateLimited, TooManyLive, KeyReused, OrderHasPayment,
+        LostTheRace, StoreUnavailable.
         """
         try:
             flow = self._check(new)
+            self._intake.admit(flow.name)
             await self._limits.admit(new.caller)
-        except (InvalidRequest, RateLimited, TooManyLive):
+        except (InvalidRequest, FlowPaused, RateLimited, TooManyLive):
             # What was accepted once has the same answer for ever, even if limits and flows are not
             # what they were.
             known = await self._store.find_by_key(new.caller, new.idempotency_key)

@@ -72,6 +72,7 @@ class Process:
             ids=world.ids,
             max_amount_minor=10**9,
             limits=Limits({}, store=self.store, clock=world.clock),
+            intake=world.intake,
         )
         self.recover = Recover(store=self.store, driver=self.driver, max_in_flight=100)
 

@@ -195,6 +195,7 @@ async def _serve(
         await store.start()
         coordinator = assemble(world, configured, flows=checked_flows(configured), owner=owner)
         server = server_of(coordinator, configured)
+        await coordinator.intake.run_once()
         await server.start()
         background = {
             service.name: asyncio.create_task(service.run()) for service in coordinator.services

@@ -8,7 +8,13 @@ from datetime import datetime
 
 import pytest
 
-from adapters.guarded_participant import LONGEST_HOLD_BACK_S, Guard, GuardedParticipant
+from adapters.breaker import TRIAL_WAIT_S
+from adapters.guarded_participant import (
+    BUSY_RETRY_S,
+    LONGEST_HOLD_BACK_S,
+    Guard,
+    GuardedParticipant,
+)
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, Outcome, Pending, Refused, Unknown
@@ -147,7 +153,7 @@ async def test_after_its_time_one_call_goes_ahead_and_the_others_wait(behind: Be
     behind.says, behind.takes_s = Applied(), 0.5
     outcomes = await asyncio.gather(*(ask(guard) for _ in range(10)))
     assert outcomes.count(Applied()) == 1
-    assert {held_back_s(each) for each in outcomes[1:]} == {1.0}
+    assert {held_back_s(each) for each in outcomes[1:]} == {TRIAL_WAIT_S}
     assert guard.status().breaker is BreakerState.CLOSED
     assert await ask(guard) == Applied()
     assert [state for _, state in behind.observer.breakers] == [
@@ -256,7 +262,7 @@ async def test_who_finds_no_place_in_time_was_never_sent(behind: Behind) -> None
     first = asyncio.create_task(ask(guard, timeout_s=60.0))
     await behind.clock.sleep(0.0)
     started = behind.clock.now()
-    assert held_back_s(await ask(guard), "PARTICIPANT_BUSY") == 1.0
+    assert held_back_s(await ask(guard), "PARTICIPANT_BUSY") == BUSY_RETRY_S
     assert (behind.clock.now() - started).total_seconds() <= 2.0
     assert len(behind.arrived) == 1
     assert await first == Applied()

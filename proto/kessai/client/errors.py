@@ -181,6 +181,10 @@ class Unavailable(KessaiError):
     """
 
 
+class FlowPaused(Unavailable):
+    """The flow takes no new payments for now; nothing was written. Offer another way to pay."""
+
+
 class StoreUnavailable(Unavailable):
     """The server's database cannot be used; a write may or may not have happened."""
 
@@ -231,6 +235,7 @@ BY_REASON: Mapping[str, type[KessaiError]] = {
     "TOO_MANY_IN_FLIGHT": Overloaded,
     "TOO_MANY_LIVE_PAYMENTS": TooManyLivePayments,
     "RATE_LIMITED": RateLimited,
+    "FLOW_PAUSED": FlowPaused,
     "STORE_UNAVAILABLE": StoreUnavailable,
     "INTERNAL": InternalError,
 }
