@@ -185,6 +185,10 @@ class FlowPaused(Unavailable):
     """The flow takes no new payments for now; nothing was written. Offer another way to pay."""
 
 
+class ShuttingDown(Unavailable):
+    """The server is being stopped; nothing was written. Another one, or the next, takes it."""
+
+
 class StoreUnavailable(Unavailable):
     """The server's database cannot be used; a write may or may not have happened."""
 
@@ -236,6 +240,7 @@ BY_REASON: Mapping[str, type[KessaiError]] = {
     "TOO_MANY_LIVE_PAYMENTS": TooManyLivePayments,
     "RATE_LIMITED": RateLimited,
     "FLOW_PAUSED": FlowPaused,
+    "SHUTTING_DOWN": ShuttingDown,
     "STORE_UNAVAILABLE": StoreUnavailable,
     "INTERNAL": InternalError,
 }
