@@ -1,60 +1,42 @@
-"""Calls of PaymentService over one synchronous channel, with the caller's key and a deadline.
-
-Everything the server or the network can answer comes out as a `Failure`: one place says which exit
-code it is and what to do about it.
-"""
+"""Calls of PaymentService over one synchronous channel, with the caller's key and a deadline."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
 
-from coordinator.cli.failures import ExitCode, Failure, FieldAtFault
+from coordinator.cli.calls import Calls, Service
 from coordinator.cli.invocation import this_command
 
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
 PAGE_SIZE = 500
 
 
-class Client:
+def _service() -> Service:
+    run = this_command()
+    return Service(
+        address_flag="--address",
+        address_variable="KESSAI_ADDRESS",
+        key_flag="--api-key",
+        away=f"is `{run} up` or `{run} serve` running?",
+        silent=f"ask with `{run} payments get` or `list`, or repeat the call with the same --key",
+        unknown_key=f"give the key with KESSAI_API_KEY or --api-key; `{run} up` prints one",
+        elsewhere="is that the address of PaymentService? KESSAI_LISTEN of the server",
+        repeat="with the same --key",
+    )
+
+
+class Client(Calls):
     """One caller's view of PaymentService. Use as a context manager.
 
     Every method raises Failure; `timeout_s` bounds each call.
     """
 
     def __init__(self, address: str, api_key: str, timeout_s: float) -> None:
-        if not _ADDRESS.fullmatch(address):
-            raise Failure("--address must be HOST:PORT", ExitCode.USAGE)
-        if not api_key.isascii() or not api_key.isprintable():
-            raise Failure("--api-key must be printable ASCII", ExitCode.USAGE)
-        self._address = address
-        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
-        self._timeout_s = timeout_s
-        # With a connection of its own: a shared one may just be waiting after an earlier client's
-        # failure, and would refuse at once although the server is back.
-        own = [("grpc.use_local_subchannel_pool", 1)]
-        self._channel = grpc.insecure_channel(address, options=own)
+        super().__init__(address, api_key, timeout_s, _service())
         self._stub = payments_pb2_grpc.PaymentServiceStub(self._channel)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._channel.close()
 
     def create(self, request: pb.CreatePaymentRequest) -> pb.CreatePaymentResponse:
         """Creates a payment, or finds the one the key made before."""
@@ -132,21 +114,6 @@ class Client:
         for answer in self._follow(self._stub.WatchRefund, request):
             yield _refund(answer)
 
-    def _follow(self, method: Any, request: Any) -> Iterator[Any]:
-        with self._translated():
-            yield from method(request, timeout=self._timeout_s, metadata=self._metadata)
-
-    def _call(self, method: Any, request: Any) -> Any:
-        with self._translated():
-            return method(request, timeout=self._timeout_s, metadata=self._metadata)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise failure_of(error, self._address) from None
-
 
 def _payment(answer: Any) -> pb.Payment:
     payment: pb.Payment = answer.payment
@@ -156,63 +123,3 @@ def _payment(answer: Any) -> pb.Payment:
 def _refund(answer: Any) -> pb.Refund:
     refund: pb.Refund = answer.refund
     return refund
-
-
-def failure_of(error: grpc.RpcError, address: str) -> Failure:
-    """What a gRPC error means for the person at the terminal."""
-    status = _status(error)
-    info = error_details_pb2.ErrorInfo()
-    request = error_details_pb2.BadRequest()
-    retry = error_details_pb2.RetryInfo()
-    for detail in status.details if status is not None else ():
-        for kind in (info, request, retry):
-            if detail.Is(kind.DESCRIPTOR):
-                detail.Unpack(kind)
-    code = error.code()
-    if not info.reason and code in {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-    }:
-        return _no_answer(code, error.details() or "", address)
-    fields = [
-        FieldAtFault(item.field, item.reason, item.description) for item in request.field_violations
-    ]
-    message = error.details() or code.name
-    if fields:
-        message = "the request cannot be used; nothing was changed"
-    exit_code = ExitCode.USAGE if info.reason == "INVALID_REQUEST" else ExitCode.REFUSED
-    return Failure(message, exit_code, info.reason or code.name, _hint(code, retry), fields)
-
-
-def _status(error: Any) -> Any:
-    try:
-        return rpc_status.from_call(error)
-    except ValueError:  # the details contradict the code: not one of our servers
-        return None
-
-
-def _no_answer(code: grpc.StatusCode, details: str, address: str) -> Failure:
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Failure(
-            f"{address} did not answer in time; what became of the request is not known",
-            ExitCode.UNREACHABLE,
-            code.name,
-            f"ask with `{this_command()} payments get` or `list`, "
-            "or repeat the call with the same --key",
-        )
-    return Failure(
-        f"cannot reach {address}: {details.rpartition(': ')[2]}",
-        ExitCode.UNREACHABLE,
-        code.name,
-        f"is `{this_command()} up` or `{this_command()} serve` running? "
-        "Another address: --address or KESSAI_ADDRESS",
-    )
-
-
-def _hint(code: grpc.StatusCode, retry: error_details_pb2.RetryInfo) -> str:
-    if code is grpc.StatusCode.UNAUTHENTICATED:
-        return f"give the key with KESSAI_API_KEY or --api-key; `{this_command()} up` prints one"
-    if retry.HasField("retry_delay"):
-        delay_s = retry.retry_delay.ToTimedelta().total_seconds()
-        return f"repeat it in {delay_s:g} s with the same --key"
-    return ""

@@ -88,8 +88,8 @@ def keygen(
     """Makes a caller's API key and a key that seals card tokens, and prints them once.
 
     The client takes KESSAI_API_KEY; the server takes the other two. An operator's key is
-    KESSAI_ADMIN_KEY for the operator; the server takes KESSAI_OPERATORS, in which an entry may also
-    be an object, to say when the key ends: {"alice": {"sha256": "…", "expires":
+    KESSAI_OPERATOR_KEY for the operator; the server takes KESSAI_OPERATORS, in which an entry may
+    also be an object, to say when the key ends: {"alice": {"sha256": "…", "expires":
     "2027-01-01T00:00:00Z"}}.
     """
     if operator is not None:
@@ -131,6 +131,6 @@ def _print_operator(operator: str, output: Format) -> None:
     digest = hashlib.sha256(key.encode()).hexdigest()
     if output is Format.TABLE:
         operators = json.dumps({operator: digest})
-        lines(f"export KESSAI_ADMIN_KEY='{key}'\nexport KESSAI_OPERATORS='{operators}'")
+        lines(f"export KESSAI_OPERATOR_KEY='{key}'\nexport KESSAI_OPERATORS='{operators}'")
         return
-    emit(output, {"operator": operator, "admin_key": key, "admin_key_sha256": digest}, str)
+    emit(output, {"operator": operator, "operator_key": key, "operator_key_sha256": digest}, str)

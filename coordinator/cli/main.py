@@ -15,6 +15,7 @@ from coordinator.cli import (
     reading,
     refunds,
     server,
+    tx,
     up,
 )
 from coordinator.cli.app import app
@@ -29,6 +30,7 @@ COMMANDS = (up, demo, server, keys, conformance, reading)
 
 app.add_typer(payments.app)
 app.add_typer(refunds.app)
+app.add_typer(tx.app)
 app.add_typer(participant.app)
 
 

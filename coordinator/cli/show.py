@@ -40,7 +40,7 @@ def record(message: Message) -> dict[str, Any]:
 
 def state_name(payment: pb.Payment) -> str:
     """The state in one word, such as PAID."""
-    return _state(payment.state)
+    return state_word(payment.state)
 
 
 def refund_state(refund: pb.Refund) -> str:
@@ -71,27 +71,29 @@ def moment(stamp: timestamp_pb2.Timestamp) -> str:
     return stamp.ToDatetime(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
-def _in_utc(stamp: timestamp_pb2.Timestamp) -> str:
+def in_utc(stamp: timestamp_pb2.Timestamp) -> str:
+    """A time with its zone; empty when it was never set."""
     return f"{moment(stamp)} UTC" if stamp.seconds else ""
 
 
 def payment_view(payment: pb.Payment) -> RenderableType:
     """One payment in full."""
-    return Group(_grid(_facts(payment)), _steps_table(payment.steps))
+    return Group(grid(_facts(payment)), _steps_table(payment.steps))
 
 
 def refund_view(refund: pb.Refund) -> RenderableType:
     """One refund in full."""
-    return Group(_grid(_refund_facts(refund)), _steps_table(refund.steps))
+    return Group(grid(_refund_facts(refund)), _steps_table(refund.steps))
 
 
-def _grid(facts: Facts) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column(overflow="fold")
+def grid(facts: Facts) -> Table:
+    """Facts, one a line: names, then values."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
     for name, value in facts:
-        grid.add_row(name, value)
-    return grid
+        made.add_row(name, value)
+    return made
 
 
 def _steps_table(steps: Iterable[pb.Step]) -> Table:
@@ -107,7 +109,7 @@ def _steps_table(steps: Iterable[pb.Step]) -> Table:
     for step in steps:
         made.add_row(
             plain(step.phase),
-            _status(step.status),
+            status_name(step.status),
             _step_amount(step),
             str(step.attempts),
             plain(step.last_error),
@@ -120,11 +122,11 @@ def _step_amount(step: pb.Step) -> str:
     if not step.HasField("amount"):
         return ""
     if step.HasField("final_amount"):
-        return _of(step.final_amount, step.amount)
+        return part_of(step.final_amount, step.amount)
     return money(step.amount)
 
 
-def _of(part: pb.Money, whole: pb.Money) -> str:
+def part_of(part: pb.Money, whole: pb.Money) -> str:
     """`700 of 1,000 JPY`; only the whole where the part is all of it."""
     if part == whole or part.currency_code != whole.currency_code:
         return money(whole)
@@ -164,7 +166,7 @@ def _cells(payment: pb.Payment, *, in_full: bool) -> dict[str, str | Text]:
     return {
         "payment": plain(payment.payment_id),
         "created (UTC)": moment(payment.create_time),
-        "state": _coloured(state_name(payment)),
+        "state": coloured(state_name(payment)),
         "amount": _taken(payment, in_full=in_full),
         "refunded": money(payment.refunded_amount) if payment.HasField("refunded_amount") else "",
         "flow": plain(payment.flow),
@@ -179,7 +181,9 @@ def _taken(payment: pb.Payment, *, in_full: bool) -> str:
     if not payment.HasField("captured_amount"):
         return money(payment.amount)
     return (
-        _of(payment.captured_amount, payment.amount) if in_full else money(payment.captured_amount)
+        part_of(payment.captured_amount, payment.amount)
+        if in_full
+        else money(payment.captured_amount)
     )
 
 
@@ -194,7 +198,7 @@ def refunds_view(refunds: Sequence[pb.Refund], width: int) -> RenderableType:
         made.add_row(
             str(refund.ordinal),
             plain(refund.refund_id),
-            _coloured(refund_state(refund)),
+            coloured(refund_state(refund)),
             money(refund.amount),
             *((", ".join(shares),) if wide else ()),
             plain(refund.failure.code),
@@ -213,18 +217,22 @@ def journal_view(entries: Sequence[pb.JournalEntry]) -> RenderableType:
     made = table("#", "time (UTC)", "what", "state", "outcome", "code", "detail", right=("#",))
     for entry in entries:
         moved = entry.kind == "transition"
-        state = _state(entry.to_state)
-        before = _state(entry.from_state)
+        state = state_word(entry.to_state)
+        before = state_word(entry.from_state)
         made.add_row(
             str(entry.sequence),
             moment(entry.time),
-            plain(entry.event if moved else f"{entry.phase} {entry.operation} #{entry.attempt}"),
+            plain(entry.event if entry.kind != "attempt" else _attempt(entry)),
             f"{before} → {state}" if moved and before not in {"", state} else state,
             plain(entry.outcome),
             plain(entry.code),
             plain(entry.detail),
         )
     return made
+
+
+def _attempt(entry: pb.JournalEntry) -> str:
+    return f"{entry.phase} {entry.operation} #{entry.attempt}"
 
 
 def change_line(payment: pb.Payment) -> Text:
@@ -242,8 +250,8 @@ def refund_line(refund: pb.Refund) -> Text:
 
 def _line(at: timestamp_pb2.Timestamp, state: str, changed: pb.Payment | pb.Refund) -> Text:
     line = Text(f"{moment(at)} UTC  ")
-    line.append_text(_coloured(state))
-    steps = ", ".join(f"{plain(step.phase)} {_status(step.status)}" for step in changed.steps)
+    line.append_text(coloured(state))
+    steps = ", ".join(f"{plain(step.phase)} {status_name(step.status)}" for step in changed.steps)
     line.append(f"  {steps}", style="dim")
     if changed.failure.code:
         line.append(f"  {plain(changed.failure.code)}: {plain(changed.failure.reason)}")
@@ -253,7 +261,7 @@ def _line(at: timestamp_pb2.Timestamp, state: str, changed: pb.Payment | pb.Refu
 def _facts(payment: pb.Payment) -> Facts:
     facts: Facts = [
         ("payment", plain(payment.payment_id)),
-        ("state", _coloured(state_name(payment))),
+        ("state", coloured(state_name(payment))),
         ("amount", money(payment.amount)),
     ]
     if payment.HasField("captured_amount"):
@@ -268,7 +276,7 @@ def _facts(payment: pb.Payment) -> Facts:
     if payment.capture == pb.CAPTURE_MODE_MANUAL:
         facts.append(("capture", "manual"))
     if state_name(payment) in {"CREATED", "RESERVED"} and payment.HasField("reserve_until"):
-        facts.append(("reserved until", _in_utc(payment.reserve_until)))
+        facts.append(("reserved until", in_utc(payment.reserve_until)))
     facts += [
         ("next action", f"{plain(action.kind)} {plain(action.url)} (for {plain(phase)})")
         for phase, action in next_actions(payment)
@@ -281,7 +289,7 @@ def _facts(payment: pb.Payment) -> Facts:
 def _refund_facts(refund: pb.Refund) -> Facts:
     facts: Facts = [
         ("refund", plain(refund.refund_id)),
-        ("state", _coloured(refund_state(refund))),
+        ("state", coloured(refund_state(refund))),
         ("payment", plain(refund.payment_id)),
         ("number", f"{refund.ordinal} of this payment"),
         ("amount", money(refund.amount)),
@@ -304,8 +312,8 @@ def _troubles(thing: pb.Payment | pb.Refund) -> Facts:
 
 def _dates(thing: pb.Payment | pb.Refund) -> Facts:
     return _given(
-        ("created", _in_utc(thing.create_time)),
-        ("changed", _in_utc(thing.update_time)),
+        ("created", in_utc(thing.create_time)),
+        ("changed", in_utc(thing.update_time)),
         ("key", thing.idempotency_key),
     )
 
@@ -314,7 +322,7 @@ def _given(*facts: tuple[str, str]) -> Facts:
     return [(name, plain(value)) for name, value in facts if value]
 
 
-def _state(value: Any) -> str:
+def state_word(value: Any) -> str:
     """The state's name; empty when it was never set."""
     if not value:
         return ""
@@ -322,10 +330,12 @@ def _state(value: Any) -> str:
     return name.removeprefix(STATE_PREFIX)
 
 
-def _status(value: Any) -> str:
+def status_name(value: Any) -> str:
+    """A step's status in one word."""
     name = pb.StepStatus.Name(value) if value in pb.StepStatus.values() else str(value)
     return name.removeprefix(STEP_PREFIX)
 
 
-def _coloured(name: str) -> Text:
+def coloured(name: str) -> Text:
+    """A state in its colour."""
     return Text(name, style=COLOURS.get(name, "yellow"))

@@ -1,4 +1,4 @@
-"""What the tests of `kessai payments` and `kessai refunds` share."""
+"""What the tests of the commands that call a service share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.cli import Fake, Kessai, served
+from tests.support.cli import Fake, FakeAdmin, Kessai, served
 
 
 @pytest.fixture
@@ -18,4 +18,16 @@ def fake() -> Fake:
 def kessai(fake: Fake) -> Iterator[Kessai]:
     """Runs the command line against the fake."""
     with served(fake) as run:
+        yield run
+
+
+@pytest.fixture
+def admin() -> FakeAdmin:
+    return FakeAdmin()
+
+
+@pytest.fixture
+def operate(admin: FakeAdmin) -> Iterator[Kessai]:
+    """Runs the command line against the fake AdminService."""
+    with served(admin) as run:
         yield run

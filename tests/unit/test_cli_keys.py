@@ -59,7 +59,7 @@ def test_keygen_makes_an_operators_key_that_the_settings_accept() -> None:
     variables = dict(
         shlex.split(line)[1].partition("=")[::2] for line in result.stdout.splitlines()
     )
-    digest = hashlib.sha256(variables["KESSAI_ADMIN_KEY"].encode()).hexdigest()
+    digest = hashlib.sha256(variables["KESSAI_OPERATOR_KEY"].encode()).hexdigest()
     assert json.loads(variables["KESSAI_OPERATORS"]) == {"alice": digest}
     assert len(variables) == 2
 
@@ -68,8 +68,8 @@ def test_an_operators_key_as_json() -> None:
     result = CliRunner().invoke(app, ["keygen", "--operator", "alice", "--output", "json"])
     made = json.loads(result.stdout)
     assert made["operator"] == "alice"
-    digest = hashlib.sha256(made["admin_key"].encode()).hexdigest()
-    assert made["admin_key_sha256"] == digest
+    digest = hashlib.sha256(made["operator_key"].encode()).hexdigest()
+    assert made["operator_key_sha256"] == digest
 
 
 @pytest.mark.parametrize("name", ["bad name!", "", "alice\n", "kessai"])
