@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import atexit
 import signal
+import subprocess
+import sys
 import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -29,6 +31,20 @@ with warnings.catch_warnings():
 
 CRASH_LIMIT_S = 10.0
 """How long the processes of a killed server may take to be gone, in seconds."""
+
+
+def start(folder: Path) -> PostgresServer:
+    """Starts the server in `folder`, or finds the one that runs there."""
+    server = PostgresServer(folder, cleanup_mode="stop")
+    # The wheel's lock is one file for every user of the machine, and the first of them owns
+    # it; here the guard's lock has one owner for this folder already.
+    server._lock = nullcontext()  # noqa: SLF001 - there is no other way
+    try:
+        server.start()
+    finally:
+        # The wheel would stop it once more at exit, and wait for a server that is gone.
+        atexit.unregister(server._cleanup)  # noqa: SLF001 - it registers it itself
+    return server
 
 
 class EmbeddedPostgres:
@@ -50,24 +66,12 @@ class EmbeddedPostgres:
         # Beside the folder: PostgreSQL makes a database only in an empty one.
         self._guard = Guard(self._folder.with_name(f"{self._folder.name}.lock"))
         try:
-            self._server = self._started()
+            self._server = start(self._folder)
             self._guard.watch(self.pid, self._SIGNALS)
         except BaseException:
             self._guard.close()
             raise
         return self
-
-    def _started(self) -> PostgresServer:
-        server = PostgresServer(self._folder, cleanup_mode="stop")
-        # The wheel's lock is one file for every user of the machine, and the first of them owns
-        # it; here the guard's lock has one owner for this folder already.
-        server._lock = nullcontext()  # noqa: SLF001 - there is no other way
-        try:
-            server.start()
-        finally:
-            # The wheel would stop it once more at exit, and wait for a server that is gone.
-            atexit.unregister(server._cleanup)  # noqa: SLF001 - it registers it itself
-        return server
 
     def __exit__(
         self,
@@ -96,6 +100,8 @@ class EmbeddedPostgres:
 
     def restart(self) -> None:
         """Starts the server again after `crash`, at its old URL; it recovers by itself."""
+        command = [sys.executable, "-m", "adapters.embedded.start", str(self._folder)]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own program
         self.__enter__()
 
     def ended(self) -> None:

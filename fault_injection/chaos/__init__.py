@@ -1,0 +1,1 @@
+"""Real processes, killed and stopped under load; what must hold is asked of their databases."""

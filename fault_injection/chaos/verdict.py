@@ -1,0 +1,137 @@
+"""What must hold when all is quiet again, asked of the databases and the broker themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from coordinator.cli.client import Client
+from coordinator.cli.events import collect
+from coordinator.cli.failures import Failure
+from coordinator.cli.ledgers import Ledgers, imbalances
+from coordinator.cli.stack import LEDGERS, Stack
+from coordinator.domain.machine import ANNOUNCED, SETTLED, State
+from fault_injection.chaos.history import History, reachable
+from fault_injection.chaos.shops import Shop
+
+EVENTS_S = 60.0
+REPEATS = 50
+"""How many creations are asked for once more, with their old keys."""
+_GAPS = """
+    SELECT t.id, t.state, count(j.*) AS lines, max(j.sequence) AS last, t.sequence,
+           (array_agg(j.to_state ORDER BY j.sequence DESC))[1] AS ends
+    FROM transactions t LEFT JOIN journal j ON j.transaction_id = t.id
+    GROUP BY t.id
+    HAVING count(j.*) <> t.sequence OR max(j.sequence) <> t.sequence
+        OR (array_agg(j.to_state ORDER BY j.sequence DESC))[1] <> t.state
+"""
+_BROKEN_PATHS = """
+    SELECT transaction_id, sequence FROM (
+        SELECT transaction_id, sequence, from_state,
+               lag(to_state) OVER (PARTITION BY transaction_id ORDER BY sequence) AS before
+        FROM journal) lines
+    WHERE from_state IS DISTINCT FROM before
+"""
+_LIVE = "SELECT count(*) FROM transactions WHERE due_at IS NOT NULL"
+
+
+class Databases:
+    """The coordinator's own database, read past it."""
+
+    def __init__(self, stack: Stack) -> None:
+        url = stack.database_urls["kessai"]
+        self._engine = sa.create_engine(url, poolclass=sa.NullPool)
+
+    def live(self) -> int:
+        """How many transactions are not settled."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(sa.text(_LIVE)).scalar_one())
+
+    def ends(self) -> dict[str, tuple[State, bool]]:
+        """Every transaction's state, and whether it is a payment."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.text("SELECT id::text, state, payment_id IS NULL FROM transactions")
+            )
+            return {found: (State(state), payment) for found, state, payment in rows}
+
+    def sums(self) -> tuple[int, int]:
+        """What all payments took and gave back, as the coordinator has it, in minor units."""
+        taken = (
+            "SELECT coalesce(sum(s.final_minor), 0) FROM steps s JOIN transactions t"
+            " ON t.id = s.transaction_id WHERE s.role = 'gives' AND t.payment_id IS NULL"
+            " AND t.state IN ('PAID', 'REFUNDED')"
+        )
+        given = "SELECT coalesce(sum(refunded_minor), 0) FROM transactions WHERE payment_id IS NULL"
+        with self._engine.connect() as connection:
+            captured = connection.execute(sa.text(taken)).scalar_one()
+            refunded = connection.execute(sa.text(given)).scalar_one()
+        return int(captured), int(refunded)
+
+    def breaks(self) -> list[str]:
+        """What is wrong with rows and journals."""
+        with self._engine.connect() as connection:
+            gaps = [
+                f"S10: {row.id} is {row.state} at {row.sequence}; its journal has {row.lines} lines"
+                f" up to {row.last} and ends in {row.ends}"
+                for row in connection.execute(sa.text(_GAPS))
+            ]
+            paths = [
+                f"S9: line {row.sequence} of {row.transaction_id} starts elsewhere"
+                for row in connection.execute(sa.text(_BROKEN_PATHS))
+            ]
+        return gaps + paths
+
+
+def judge(stack: Stack, history: History, shops: Sequence[Shop]) -> list[str]:
+    """Everything that does not hold, one sentence each. Expects that all is quiet."""
+    database = Databases(stack)
+    ends = database.ends()
+    found = list(history.breaks)
+    found += [f"L1: {each} is {state}" for each, (state, _) in ends.items() if state not in SETTLED]
+    found += database.breaks()
+    for each, told in history.last.items():
+        if each not in ends:
+            found.append(f"S11: {each} was told to be {told}, and is not there")
+        elif ends[each][0] not in reachable(told):
+            found.append(f"S11: {each} was told to be {told}, and is {ends[each][0]}")
+    found += _repeated(stack, shops)
+    with Ledgers({name: stack.database_urls[name] for name in LEDGERS}) as ledgers:
+        found += [f"S1: {what}" for what in imbalances(ledgers.books(), *database.sums())]
+    return found + _announced(stack, ends)
+
+
+def _repeated(stack: Stack, shops: Sequence[Shop]) -> list[str]:
+    """The same key and body have the same payment, whatever happened meanwhile."""
+    wrong = []
+    with Client(stack.address, stack.keys.api_key, 30.0) as client:
+        asked = [item for shop in shops for item in shop.requests.items()]
+        for payment_id, request in asked[:: max(1, len(asked) // REPEATS)]:
+            try:
+                again = client.create(request)
+            except Failure as failure:
+                wrong.append(f"S12: {payment_id} asked for again: {failure.code} {failure}")
+                continue
+            if (again.payment.payment_id, again.replayed) != (payment_id, True):
+                wrong.append(f"S12: {payment_id} asked for again is {again.payment.payment_id}")
+    return wrong
+
+
+def _announced(stack: Stack, ends: dict[str, tuple[State, bool]]) -> list[str]:
+    """One event for each settled state that was reached."""
+    wanted = set()
+    for each, (state, payment) in ends.items():
+        if state in ANNOUNCED:
+            # A refund's states are told in words of their own.
+            told = state.value if payment else {"PAID": "SUCCEEDED"}.get(state.value, state.value)
+            wanted.add((each, told))
+        if state is State.REFUNDED:
+            wanted.add((each, "PAID"))
+    events = collect(stack.nats.url, len(wanted), EVENTS_S)
+    arrived = [(event.subject, event.state) for event in events.values()]
+    wrong = [f"S14: {each} {state} was not announced" for each, state in wanted - set(arrived)]
+    wrong += [f"S14: {each} {state} was announced" for each, state in set(arrived) - wanted]
+    if len(arrived) != len(set(arrived)):
+        wrong.append(f"S14: {len(arrived)} events for {len(set(arrived))} states")
+    return wrong
