@@ -17,7 +17,7 @@ from coordinator.domain.decide import Advance, Call, Perform, Rest, decide
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.machine import Event
+from coordinator.domain.machine import Event, State
 from coordinator.domain.moves import advance, record
 from coordinator.domain.outcome import Outcome, Refused, Unknown
 from coordinator.domain.phase import Operation
@@ -38,6 +38,9 @@ from coordinator.ports import (
 
 T = TypeVar("T")
 
+TRY_PATIENCE = timedelta(seconds=5)
+"""How long a Try that was held back is waited for in memory: whoever takes the transaction up from
+the table has to suppose that the Try left, and to wait for its participant to cancel it."""
 OUTAGE_BASE_S = 0.1
 OUTAGE_CAP_S = 5.0
 """Waits between two tries to reach the database, in seconds."""
@@ -47,7 +50,8 @@ class Driver:
     """Runs one task for each transaction that this process drives.
 
     `patience_s`: waits up to this long keep the task; longer ones, and those for a customer, give
-    the transaction back to the table with a due time. `owner` is this process's name in claims.
+    the transaction back to the table with a due time. A Try is waited for as long as TRY_PATIENCE.
+    `owner` is this process's name in claims.
     """
 
     def __init__(
@@ -191,12 +195,19 @@ class Driver:
                 draft = await self._advance(draft, flow, action, now)
             elif isinstance(action, Rest):
                 return
-            elif action.until - now <= self._patience and not draft.transaction.pending:
+            elif self._waits_here(draft.transaction, action.until - now):
                 await self._clock.sleep((action.until - now).total_seconds())
             else:
                 await self._write(draft.change(now=now, due_at=action.until, keep_claim=False))
                 return
             now = self._clock.now()
+
+    def _waits_here(self, transaction: Transaction, wait: timedelta) -> bool:
+        """Whether the task is kept for so long. Its memory alone knows of a Try that never left."""
+        if transaction.pending:
+            return False
+        created = transaction.state is State.CREATED
+        return wait <= (max(TRY_PATIENCE, self._patience) if created else self._patience)
 
     async def _perform(self, transaction: Transaction, calls: Sequence[Call]) -> list[Result]:
         """The results of all calls, in their order.

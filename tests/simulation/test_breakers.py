@@ -15,7 +15,7 @@ from coordinator.ports import BreakerState
 from fault_injection.invariants import check
 from fault_injection.model_participant import Fault, LoseReply, LoseRequest
 from fault_injection.virtual_time import run
-from fault_injection.world import LEASE_S, RECOVER_EVERY_S, World, payment
+from fault_injection.world import FLOWS, LEASE_S, RECOVER_EVERY_S, World, payment
 from phases.points_reserve import POINTS_RESERVE
 
 RETRY = POINTS_RESERVE.retry
@@ -116,6 +116,30 @@ def test_payments_that_do_not_need_it_go_on_at_full_speed() -> None:
                 settled = await world.driver.updates.at_rest(found, 5.0)
                 assert settled.state is State.PAID
         assert world.clock.monotonic() - started_s < 1.0
+        await world.close()
+
+    run(program())
+
+
+def test_a_payment_that_never_reached_it_fails_without_it() -> None:
+    async def program() -> None:
+        outage = Outage()
+        world = World(outage)
+        await world.start()
+        await accepted(world, "points_and_card", PAYMENTS, "stuck")
+        await recovering(world, 30.0)
+        before = set(outage.lost)
+        ids = await accepted(world, "points_and_card", PAYMENTS, "spared")
+        await recovering(world, FLOWS["points_and_card"].try_budget_s + 1.0)
+        asked = set(outage.lost) - before
+        assert len(asked) <= 5, "but for a trial call, nobody reached it"
+        spared = [each for each in ids if each not in asked]
+        assert await states(world, spared) == {State.FAILED}
+        for transaction_id in spared:
+            check(await world.scene(transaction_id))
+        outage.lasts = False
+        await recovering(world, STEP_S + RECOVER_EVERY_S)
+        assert await states(world, ids) == {State.FAILED}
         await world.close()
 
     run(program())

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 
+from adapters.guarded_participant import Guard
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import CallerError, KessaiError
 from coordinator.domain.ids import TransactionId
@@ -70,6 +71,8 @@ async def play(seed: int) -> None:
     chance = random.Random(f"play {seed}")
     healed: list[bool] = []
     world = World(swarm(seed, healed), seed)
+    if seed % 3 == 0:  # breakers that open at once and bounds that are always full
+        world.guard = Guard(max_in_flight=2, breaker_failures=1 + seed % 2, breaker_open_s=2.0)
     await world.start()
     try:
         made = await submit(world, chance)
