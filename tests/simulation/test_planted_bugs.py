@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from adapters.guarded_participant import GuardedParticipant
 from coordinator.domain import decide, opening
 from coordinator.domain.machine import Event, State
 from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown
@@ -84,6 +85,17 @@ def an_unknown_try_is_not_cancelled(patch: pytest.MonkeyPatch) -> Script:
     return at("points_reserve", Operation.TRY, LoseReply(), 99)
 
 
+def a_lost_try_is_taken_for_one_that_never_left(patch: pytest.MonkeyPatch) -> Script:
+    perform = GuardedParticipant.perform
+
+    async def forgetful(self: GuardedParticipant, *asked: object) -> Outcome:
+        outcome = await perform(self, *asked)  # type: ignore[arg-type] # passed on as it came
+        return evolve(outcome, retry_after_s=0.5) if isinstance(outcome, Unknown) else outcome
+
+    patch.setattr(GuardedParticipant, "perform", forgetful)
+    return at("points_reserve", Operation.TRY, LoseReply(), 99)
+
+
 def the_release_forgets_why(patch: pytest.MonkeyPatch) -> Script:
     patch.setattr(decide, "Failure", lambda *_args: Failure("", ""))
     return at("card_charge", Operation.TRY, Refuse(), 1)
@@ -101,6 +113,7 @@ PLANTED = (
     a_participant_without_tombstones,
     a_participant_without_a_fence,
     an_unknown_try_is_not_cancelled,
+    a_lost_try_is_taken_for_one_that_never_left,
     the_release_forgets_why,
     no_outbox_row,
 )
