@@ -23,13 +23,14 @@ import uvloop
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
-from coordinator.bootstrap import World, assemble, checked_flows, server_of, settle_memory
+from coordinator.bootstrap import assemble, checked_flows, server_of, settle_memory
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, Outcome
 from coordinator.domain.phase import Operation
 from coordinator.telemetry import LogObserver, configure_logs
+from coordinator.world import World
 
 APPLIED = Applied()
 

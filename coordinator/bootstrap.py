@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
@@ -20,7 +20,9 @@ from adapters.nats import NatsPublisher
 from adapters.participant_grpc import GrpcParticipant
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
+from adapters.surroundings import SystemSurroundings
 from adapters.system import SystemClock, SystemIds, SystemRandomness
+from coordinator.administration import admin_server
 from coordinator.config import Settings
 from coordinator.domain.errors import Bug, ConfigurationError
 from coordinator.domain.flow import Flow
@@ -39,7 +41,7 @@ from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.report import Report
 from coordinator.metrics.monitoring import Monitoring
-from coordinator.ports import Clock, Ids, Observer, Participant, Publisher, Randomness, Store
+from coordinator.ports import Ids, Observer
 from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.credentials import Credential, Credentials
 from coordinator.rpc.gate import Gate
@@ -47,36 +49,9 @@ from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
 from coordinator.stopping import Stop, on_signals
 from coordinator.telemetry import AlsoCommitted, LogObserver, Several, Unfailing, configure_logs
+from coordinator.world import Coordinator, World
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What the engine needs from outside: an implementation for every port."""
-
-    store: Store
-    participants: Mapping[str, Participant]
-    publisher: Publisher | None
-    clock: Clock
-    ids: Ids
-    randomness: Randomness
-    observer: Observer
-
-
-@dataclass(frozen=True, slots=True)
-class Coordinator:
-    """The use cases over one world."""
-
-    driver: Driver
-    accept: Accept
-    cancel: Cancel
-    services: tuple[Periodic, ...]
-    gate: Gate
-    servicer: PaymentServicer
-    callbacks: CallbackServicer
-    participants: Mapping[str, GuardedParticipant]
-    intake: Intake
 
 
 def assemble(
@@ -286,19 +261,32 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. `on_ready` is told the address.
+def serve(
+    settings: Settings,
+    on_ready: Callable[[str], None] | None = None,
+    on_admin: Callable[[str], None] | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    `on_admin` is told the operators' address if there is one, then `on_ready` the callers'.
 
     Raises ConfigurationError or BadFlow before anything is served.
     """
     configure_logs(settings.log_format, settings.log_level, settings.worker)
     flows = checked_flows(settings)
     settle_memory()
-    uvloop.run(_serve(settings, flows, on_ready or (lambda _address: None)))
+    uvloop.run(_serve(settings, flows, on_ready or _nobody, on_admin or _nobody))
+
+
+def _nobody(_address: str) -> None:
+    """Nobody wants to know the address."""
 
 
 async def _serve(
-    settings: Settings, flows: Mapping[str, Flow], on_ready: Callable[[str], None]
+    settings: Settings,
+    flows: Mapping[str, Flow],
+    on_ready: Callable[[str], None],
+    on_admin: Callable[[str], None],
 ) -> None:
     stopping = asyncio.Event()
     on_signals(stopping)
@@ -324,6 +312,11 @@ async def _serve(
         await coordinator.intake.run_once()  # no payment slips past a pause while we start
         services = (*coordinator.services, *looking)
         background = {service.name: asyncio.create_task(service.run()) for service in services}
+        admin = admin_server(world, coordinator, settings, flows=flows, owner=owner)
+        if admin is not None:
+            await admin.start()
+            stack.push_async_callback(admin.stop)
+            on_admin(admin.address)
         await server.start()
         on_ready(server.address)
         asked = asyncio.create_task(stopping.wait())
@@ -379,4 +372,5 @@ async def _open_world(
         ids=ids,
         randomness=SystemRandomness(),
         observer=observer,
+        surroundings=SystemSurroundings(store, settings.participants, settings.nats_url),
     )

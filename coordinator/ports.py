@@ -138,6 +138,44 @@ class Observer(Protocol):
         """A call of a caller was answered: `code` is the gRPC status' name, OK for success."""
 
 
+class DatabaseFacts(Record, frozen=True):
+    """What the database says of itself: its time, its schema's revision, and the one we need."""
+
+    now: datetime
+    revision: str
+    needed: str
+
+
+class Reach(StrEnum):
+    """Whether a participant answers a health check."""
+
+    SERVING = "serving"
+    NOT_SERVING = "not serving"
+    UNREACHABLE = "unreachable"
+    NO_HEALTH_CHECK = "no health check"
+    """It answers, but knows no health checks."""
+
+
+class Reached(Record, frozen=True):
+    """What a health check found, and more about it in one sentence; empty when it serves."""
+
+    reach: Reach
+    detail: str = ""
+
+
+class Surroundings(Protocol):
+    """What the service stands on, looked at afresh for an operator. Each look is short."""
+
+    async def database(self) -> DatabaseFacts:
+        """What the database says of itself. Raises StoreUnavailable."""
+
+    async def participant(self, name: str) -> Reached:
+        """Whether a participant answers now."""
+
+    async def broker(self) -> Reached | None:
+        """Whether the broker takes events now; None: there is none."""
+
+
 class Committed(Record, frozen=True):
     """The change is durable."""
 

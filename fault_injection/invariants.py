@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from coordinator.domain.entries import Act
 from coordinator.domain.flow import Flow
 from coordinator.domain.machine import ANNOUNCED, TABLE, State
 from coordinator.domain.phase import Operation, Phase, Role
@@ -97,7 +98,10 @@ def never_confirmed_and_cancelled(scene: Scene) -> None:
 
 
 def decisions_before_acts(scene: Scene) -> None:
-    """S3, S5: no Confirm before CAPTURING, no Cancel before CANCELLING; the pivot first, alone."""
+    """S3, S5: no Confirm before CAPTURING, no Cancel before CANCELLING; the pivot first, alone.
+
+    An operator's answer that the pivot was not captured has it cancelled first.
+    """
     pivot = scene.flow.pivot.name if scene.flow.pivot else None
     for entry in scene.journal:
         if entry.kind is not EntryKind.ATTEMPT:
@@ -110,7 +114,23 @@ def decisions_before_acts(scene: Scene) -> None:
         if entry.operation == Operation.CANCEL:
             dropped = scene.transaction.step(entry.phase).dropped
             allowed = {State.CANCELLING, State.SETTLING} if dropped else {State.CANCELLING}
-            _require(entry.from_state in allowed, "S5", f"cancel of {entry.phase}")
+            ordered = entry.phase == pivot and _ordered_by_operator(scene, entry)
+            _require(entry.from_state in allowed or ordered, "S5", f"cancel of {entry.phase}")
+
+
+def _ordered_by_operator(scene: Scene, cancel: JournalEntry) -> bool:
+    """Whether a Cancel left because an operator says that the pivot was not captured.
+
+    Once it was done, that is written down in the same commit, and the payment is released for it.
+    """
+    return cancel.from_state is State.CAPTURING and (
+        cancel.outcome != "applied"
+        or any(
+            line.event == Act.RESOLVE and line.phase == cancel.phase
+            for line in scene.journal
+            if line.sequence > cancel.sequence
+        )
+    )
 
 
 def releases_cite_a_cause(scene: Scene) -> None:
@@ -124,6 +144,7 @@ def releases_cite_a_cause(scene: Scene) -> None:
         )
         ours = entry.code in {
             "CANCELLED_BY_CALLER",
+            "CANCELLED_BY_OPERATOR",
             "ORDER_SUPERSEDED",
             "TRY_DEADLINE_EXCEEDED",
             "RESERVATION_EXPIRED",

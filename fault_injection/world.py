@@ -32,6 +32,12 @@ from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
 from coordinator.engine.intake import Intake
 from coordinator.engine.limits import CallerLimits, Limits
+from coordinator.engine.operate.cancel import CancelByOperator
+from coordinator.engine.operate.desk import Desk
+from coordinator.engine.operate.explain import Explain
+from coordinator.engine.operate.hold import Hold, Unhold
+from coordinator.engine.operate.resolve import Resolve
+from coordinator.engine.operate.resume import Resume
 from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
@@ -242,6 +248,13 @@ class World:
             clock=self.clock,
             observer=self.observer,
         )
+        desk = Desk(store=self.store, driver=self.driver, flows=FLOWS, clock=self.clock)
+        self.explain = Explain(store=self.store, desk=desk)
+        self.resume = Resume(desk)
+        self.hold = Hold(desk)
+        self.unhold = Unhold(desk)
+        self.operator_cancel = CancelByOperator(desk)
+        self.resolve = Resolve(desk=desk, participants=self.participants)
         self.recover = Recover(store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT)
         self.relay = Relay(store=self.store, publisher=self.publisher, observer=self.observer)
 

@@ -19,6 +19,7 @@ from adapters.postgres.watchdog import HasSocket, Watchdog
 from adapters.sealing import Sealer
 from adapters.system import SystemClock
 from coordinator.domain.errors import ConfigurationError
+from coordinator.ports import DatabaseFacts
 
 
 class _ServerClock:
@@ -104,6 +105,10 @@ class PostgresStore(SqlStore):
                 f"{head_revision()}; run kessai migrate"
             )
 
+    async def facts(self) -> DatabaseFacts:
+        """The database's time and its schema's revision. Raises StoreUnavailable."""
+        return await self._run(_facts)
+
     async def close(self) -> None:
         """Settles every write that was taken, then closes every connection. May be repeated."""
         await super().close()
@@ -117,3 +122,8 @@ class PostgresStore(SqlStore):
             self._watchdog.over(cast("HasSocket", connection.connection.dbapi_connection)),
         ):
             yield connection
+
+
+def _facts(connection: sa.Connection) -> DatabaseFacts:
+    now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return DatabaseFacts(now, revision_of(connection) or "", head_revision())

@@ -1,4 +1,4 @@
-"""The one line a server prints on stdout when it can be called; whoever started it waits for it."""
+"""What a server prints on stdout when it can be called; whoever started it waits for that line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ _PREFIX = "listening on "
 def announce(address: str) -> None:
     """Prints the line."""
     sys.stdout.write(f"{_PREFIX}{address}\n")
+    sys.stdout.flush()
+
+
+def announce_admin(address: str) -> None:
+    """Prints where operators can call; it comes before the other line."""
+    sys.stdout.write(f"admin {_PREFIX}{address}\n")
     sys.stdout.flush()
 
 

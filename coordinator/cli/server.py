@@ -14,7 +14,7 @@ from coordinator.cli.lifeline import LifelineOption, hold_lifeline
 from coordinator.cli.options import parse_objects, parse_pairs
 from coordinator.cli.output import Format, OutputOption, emit
 from coordinator.cli.ports import refuse_taken
-from coordinator.cli.ready import announce
+from coordinator.cli.ready import announce, announce_admin
 
 if TYPE_CHECKING:
     from coordinator.config import Role, Settings
@@ -226,7 +226,8 @@ def serve(
     KESSAI_SEAL_KEYS takes a JSON list of those that seal card tokens, KESSAI_CALLBACK_KEYS an
     object of those that participants sign with; `kessai keygen` makes them. The database's URL,
     participants, callers and seal keys are required, all else has a default. Times are in seconds.
-    When it is ready it prints one line: listening on HOST:PORT.
+    When it is ready it prints a line: listening on HOST:PORT;
+    before it, when operators are served, another one: admin listening on HOST:PORT.
 
     With --role serve and --role work, processes that take requests and processes that recover are
     apart; run at least one of each, since whatever has to wait goes on in a working one. With
@@ -264,7 +265,9 @@ def _run(settings: Settings) -> None:
         refuse_taken(settings.listen, "--listen")
         if settings.metrics_listen:
             refuse_taken(settings.metrics_listen, "--metrics-listen")
-    bootstrap.serve(settings, on_ready=announce)
+        if settings.admin_listen:
+            refuse_taken(settings.admin_listen, "--admin-listen")
+    bootstrap.serve(settings, on_ready=announce, on_admin=announce_admin)
 
 
 _OF_SERVING = ("caller", "limit", "max_amount_minor", "deadline_margin_s")

@@ -24,7 +24,9 @@ class Mandate(Record, frozen=True):
     evidence: str = ""
 
 
-def noted(draft: Draft, act: Act, mandate: Mandate, now: datetime, phase: str = "") -> Draft:
+def noted(
+    draft: Draft, act: Act, mandate: Mandate, now: datetime, phase: str = "", *, code: str = ""
+) -> Draft:
     """The draft with the journal line of this act, which by itself moves nothing."""
     before = draft.transaction
     entry = JournalEntry(
@@ -36,6 +38,7 @@ def noted(draft: Draft, act: Act, mandate: Mandate, now: datetime, phase: str = 
         before.state,
         event=act.value,
         phase=phase,
+        code=code,
         detail=mandate.reason,
         actor=mandate.actor,
         evidence=mandate.evidence,

@@ -175,8 +175,8 @@ def payment(transaction: Transaction) -> pb.Payment:
         attention=None if attention is None else asdict(attention),
         capture=pb.CAPTURE_MODE_MANUAL if transaction.manual else pb.CAPTURE_MODE_AUTOMATIC,
         reserve_until=timestamp(transaction.reserved_until),
-        captured_amount=_minor_fields(transaction.captured_minor, currency),
-        refunded_amount=_minor_fields(transaction.refunded_minor, currency),
+        captured_amount=minor_fields(transaction.captured_minor, currency),
+        refunded_amount=minor_fields(transaction.refunded_minor, currency),
         items=[
             {"phase": step.phase, "item_id": step.source}
             for step in transaction.steps
@@ -208,12 +208,12 @@ def step_fields(step: Step) -> Plain:
         "participant_reference": step.reference,
         "final_amount": None
         if step.amount is None
-        else _minor_fields(step.final_minor or 0, step.amount.currency),
+        else minor_fields(step.final_minor or 0, step.amount.currency),
         "next_action": None if step.next_action is None else asdict(step.next_action),
     }
 
 
-def _minor_fields(minor: int, currency: str) -> Plain | None:
+def minor_fields(minor: int, currency: str) -> Plain | None:
     """An amount, or nothing for nothing."""
     return {"currency_code": currency, "minor_units": minor} if minor else None
 

@@ -6,41 +6,49 @@ A process that only works (KESSAI_ROLE=work) serves health alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from kessai.admin.v1 import admin_pb2, admin_pb2_grpc
 from kessai.participant.v1 import callbacks_pb2, callbacks_pb2_grpc
 from kessai.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from coordinator.domain.errors import ConfigurationError
+from coordinator.rpc.admin import MAX_ADMIN_CALLS, AdminServicer
 from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.gate import Unread
 from coordinator.rpc.payments import PaymentServicer
 
 SERVICE = payments_pb2.DESCRIPTOR.services_by_name["PaymentService"].full_name
 CALLBACKS = callbacks_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name
+ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 FOREVER_S = 86_400.0
 """Longer than any drain, in seconds: when the calls under way have to end is not gRPC's to say."""
 HARD_LIMIT_BYTES = 1024 * 1024
 """Above this gRPC itself hangs up; below it the gate refuses politely."""
 
 
-class Server:
-    """PaymentService and CallbackService on one address; without them, health alone.
+Served: TypeAlias = tuple[str, Any, Callable[[Any, Any], None]]
+"""A service's full name, its servicer, and the generated function that adds it to a server."""
 
+
+class GrpcServer:
+    """Services on one address, with health checks.
+
+    setting        what says `listen`, for the error when it cannot be bound
     max_in_flight  the gate's limit of calls at once
     shared         whether other processes serve the same address (SO_REUSEPORT)
     """
 
     def __init__(
         self,
-        servicer: PaymentServicer | None,
-        callbacks: CallbackServicer | None,
+        services: Iterable[Served],
         *,
+        setting: str,
         listen: str,
         max_in_flight: int,
         reflect: bool,
@@ -57,14 +65,7 @@ class Server:
                 ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
             ]
         )
-        handlers = {
-            name: _handlers(name, served, add)
-            for name, served, add in (
-                (SERVICE, servicer, payments_pb2_grpc.add_PaymentServiceServicer_to_server),
-                (CALLBACKS, callbacks, callbacks_pb2_grpc.add_CallbackServiceServicer_to_server),
-            )
-            if served is not None
-        }
+        handlers = {name: _handlers(name, servicer, add) for name, servicer, add in services}
         self._server.add_generic_rpc_handlers(tuple(handlers.values()))
         self._names = ("", *handlers)
         self._refusing: asyncio.Task[None] | None = None
@@ -77,7 +78,7 @@ class Server:
             self.port = self._server.add_insecure_port(listen)
         except RuntimeError as error:
             raise ConfigurationError(
-                f"KESSAI_LISTEN: {listen} cannot be bound; is another server running there?"
+                f"{setting}: {listen} cannot be bound; is another server running there?"
             ) from error
         self.address = f"{listen.rsplit(':', 1)[0]}:{self.port}"
 
@@ -104,6 +105,46 @@ class Server:
     async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in self._names:
             await self._health.set(name, status)
+
+
+class Server(GrpcServer):
+    """PaymentService and CallbackService; without them (None), health alone."""
+
+    def __init__(
+        self,
+        servicer: PaymentServicer | None,
+        callbacks: CallbackServicer | None,
+        *,
+        listen: str,
+        max_in_flight: int,
+        reflect: bool,
+        shared: bool = False,
+    ) -> None:
+        services: tuple[Served, ...] = (
+            (SERVICE, servicer, payments_pb2_grpc.add_PaymentServiceServicer_to_server),
+            (CALLBACKS, callbacks, callbacks_pb2_grpc.add_CallbackServiceServicer_to_server),
+        )
+        super().__init__(
+            (served for served in services if served[1] is not None),
+            setting="KESSAI_LISTEN",
+            listen=listen,
+            max_in_flight=max_in_flight,
+            reflect=reflect,
+            shared=shared,
+        )
+
+
+class AdminServer(GrpcServer):
+    """AdminService, on an address of its own."""
+
+    def __init__(self, servicer: AdminServicer, *, listen: str, reflect: bool) -> None:
+        super().__init__(
+            [(ADMIN, servicer, admin_pb2_grpc.add_AdminServiceServicer_to_server)],
+            setting="KESSAI_ADMIN_LISTEN",
+            listen=listen,
+            max_in_flight=MAX_ADMIN_CALLS,
+            reflect=reflect,
+        )
 
 
 class _Collector:

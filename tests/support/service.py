@@ -25,12 +25,13 @@ from adapters.postgres.migrate import migrate
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
-from coordinator.bootstrap import Coordinator, World, assemble, checked_flows, server_of
+from coordinator.bootstrap import assemble, checked_flows, server_of
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome
 from coordinator.stopping import Stop
+from coordinator.world import Coordinator, World
 from fault_injection.model_participant import Fault, ModelParticipant, Script, no_faults
 from fault_injection.world import Recorder
 from phases.registry import PHASES
