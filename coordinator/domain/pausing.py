@@ -60,16 +60,20 @@ class PausePolicy:
 
 
 def found_silence(change: Change) -> bool | None:
-    """Whether the payment was released for want of an answer; None when it is not known yet.
+    """Whether the payment was released for want of an answer; None when that cannot be said.
 
-    Each payment is told exactly once: in the change in which it leaves CREATED. Refunds do not
-    count, since they are never refused.
+    Each payment is told at most once: in the change in which it leaves CREATED. One that a crash
+    left behind may be over its deadline before anybody was asked, which says nothing about the
+    participants. Refunds do not count, since they are never refused.
     """
     if change.after.refund_of is not None:
         return None
     for entry in change.entries:
         if entry.kind is EntryKind.TRANSITION and entry.from_state is State.CREATED:
-            return entry.event == Event.RELEASE.value and entry.code == NOT_ANSWERED
+            if entry.event != Event.RELEASE.value or entry.code != NOT_ANSWERED:
+                return False
+            asked = change.after.step(entry.phase).last_error != ""
+            return True if asked else None
     return None
 
 

@@ -21,7 +21,7 @@ from coordinator.engine.shares import Part
 from coordinator.ports import Pause
 from fault_injection.model_participant import Fault, LoseRequest, Refuse, Script, no_faults
 from fault_injection.virtual_time import run
-from fault_injection.world import World, payment
+from fault_injection.world import LEASE_S, World, payment
 
 FLOW = "points_only"
 POLICY = PausePolicy()
@@ -159,6 +159,29 @@ def test_it_pauses_again_when_it_goes_on_failing_and_not_for_old_failures() -> N
         await refused(world)
 
     on(story, Silence())
+
+
+def test_payments_that_a_crash_left_behind_pause_nothing() -> None:
+    def late_once(_id: TransactionId, _call: Call, attempt: int) -> Fault | None:
+        return LoseRequest() if attempt == 1 else None
+
+    async def story(world: World) -> None:
+        for number in range(3 * POLICY.at_least):
+            await world.accept(payment(FLOW, f"left-behind-{number}"), 0.0)
+        await world.crash()
+        world.restart()
+        await world.clock.sleep(2 * LEASE_S)
+        for _ in range(10):
+            await world.recover.run_once()
+            await world.clock.sleep(1.0)
+            await world.intake.run_once()
+        released = await world.store.find_by_key("shop", "left-behind-0")
+        assert released is not None
+        assert released.failure is not None
+        assert released.failure.code == "TRY_DEADLINE_EXCEEDED", "nobody was there to ask"
+        assert await world.store.pauses() == []
+
+    on(story, late_once)
 
 
 def test_refusals_and_cancels_pause_nothing() -> None:

@@ -13,7 +13,7 @@ from coordinator.domain.moves import advance
 from coordinator.domain.pausing import PausePolicy, Window, found_silence
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Change, Failure, RefundOf
-from tests.support.domain import BOTH, ID, NOW, opened, standing
+from tests.support.domain import BOTH, ID, NOW, opened, standing, with_step
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,11 @@ def test_a_policy_out_of_range_is_refused(values: dict[str, float]) -> None:
         PausePolicy(**values)  # type: ignore[arg-type] # one of its fields
 
 
-def released(code: str, state: State = State.CREATED) -> Change:
-    draft = advance(standing(state), BOTH, (Event.RELEASE,), NOW, Failure(code, "because"))
+def released(code: str, state: State = State.CREATED, last_error: str = "UNAVAILABLE") -> Change:
+    before = standing(state)
+    step = evolve(before.transaction.step("points_reserve"), last_error=last_error)
+    failure = Failure(code, "because", "points_reserve")
+    draft = advance(with_step(before, step), BOTH, (Event.RELEASE,), NOW, failure)
     return draft.change(now=NOW, due_at=NOW, keep_claim=True)
 
 
@@ -64,6 +67,11 @@ def released(code: str, state: State = State.CREATED) -> Change:
 )
 def test_only_a_release_for_want_of_an_answer_is_silence(code: str, silent: bool) -> None:
     assert found_silence(released(code)) is silent
+
+
+def test_a_payment_whose_participant_nobody_asked_says_nothing() -> None:
+    assert found_silence(released("TRY_DEADLINE_EXCEEDED", last_error="")) is None
+    assert found_silence(released("TRY_DEADLINE_EXCEEDED", last_error="BREAKER_OPEN")) is True
 
 
 def test_a_payment_is_counted_once_when_it_leaves_created() -> None:
