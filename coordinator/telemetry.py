@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 
 import structlog
 
+from coordinator.domain.entries import EntryKind
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import SETTLED
 from coordinator.domain.outcome import Outcome
@@ -25,6 +26,8 @@ P = ParamSpec("P")
 
 ALLOWED = frozenset(
     {
+        "act",
+        "actor",
         "address",
         "amount_minor",
         "attempts",
@@ -229,6 +232,16 @@ class LogObserver:
     def committed(self, change: Change) -> None:
         """A settled payment at info, one that newly needs a person at warning, others at debug."""
         after = change.after
+        for entry in change.entries:
+            if entry.kind is EntryKind.OPERATOR:
+                self._log.info(
+                    "operator acted",
+                    transaction_id=after.id,
+                    actor=entry.actor,
+                    act=entry.event,
+                    phase=entry.phase,
+                    state=after.state.value,
+                )
         raised = next((event.attention for event in change.events if event.attention), None)
         if after.state in SETTLED:
             self._log.info(

@@ -116,6 +116,14 @@ class Instruments:
             )
         )
 
+        self.acts = Children(
+            self._counter(
+                "kessai_operator_acts_total",
+                "What operators did to payments and refunds.",
+                "act",
+            )
+        )
+
     def _calls(self) -> None:
         self.calls = Children(
             self._histogram(

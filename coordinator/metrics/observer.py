@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coordinator.domain.entries import EntryKind, JournalEntry
+from coordinator.domain.entries import Act, EntryKind, JournalEntry
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import SETTLED, Event, State
 from coordinator.domain.outcome import Outcome, outcome_name
@@ -25,6 +25,8 @@ class MetricsObserver:
         self._count = instruments
         for label in ATTENTION_LABELS:  # what begins at 1 does not show as an increase
             self._count.attention[label,].inc(0)
+        for act in Act:
+            self._count.acts[act.value,].inc(0)
         for participant in participants:
             self.breaker_changed(participant, BreakerState.CLOSED)
 
@@ -35,6 +37,8 @@ class MetricsObserver:
                 self._moved(change.after, entry)
             elif entry.kind is EntryKind.ATTEMPT and entry.attempt > 1:
                 self._count.retries[entry.phase, entry.operation].inc()
+            elif entry.kind is EntryKind.OPERATOR:
+                self._count.acts[entry.event,].inc()
         for event in change.events:
             if event.attention is not None:
                 self._count.attention[known(event.attention.code, ATTENTION_CODES),].inc()

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from coordinator.domain.entries import Act
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
 from coordinator.domain.moves import advance, record
+from coordinator.domain.operating import Mandate, held
 from coordinator.domain.outcome import Applied, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
@@ -114,6 +116,17 @@ def test_our_own_failure_codes_are_those_of_the_page() -> None:
     assert set(re.findall(r"^\| ([A-Z_]+) \|", section, re.MULTILINE)) == FAILURE_CODES
 
 
+def test_every_failure_code_that_the_code_gives_is_known() -> None:
+    sources = [path.read_text() for path in (ROOT / "coordinator").rglob("*.py")]
+    given = {
+        code
+        for source in sources
+        for code in re.findall(r'(?:Failure\(\s*|refusal_code=)"([A-Z_]+)"', source)
+    }
+    assert "CANCELLED_BY_OPERATOR" in given
+    assert given <= FAILURE_CODES
+
+
 def test_only_repeated_calls_are_retries(counted: Counted) -> None:
     unknown = Result("card_charge", Operation.CONFIRM, Unknown("UNAVAILABLE"))
     draft = standing(State.CAPTURING)
@@ -133,6 +146,13 @@ def test_attention_is_counted_when_it_is_raised_and_not_again(counted: Counted) 
     raised = counted.all("kessai_attention_raised_total")
     assert {code for code, value in raised.items() if value} == {("ANSWER_MISMATCH",)}
     assert raised["ANSWER_MISMATCH",] == 1
+
+
+def test_an_operators_act_is_counted(counted: Counted) -> None:
+    counted.committed(held(standing(State.SETTLING), Mandate("ann", "a reason"), NOW))
+    acts = counted.all("kessai_operator_acts_total")
+    assert {act for (act,), value in acts.items() if value} == {"hold"}
+    assert {act for (act,) in acts} == set(Act)
 
 
 def test_every_attention_code_is_shown_from_the_start(counted: Counted) -> None:

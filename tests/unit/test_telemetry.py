@@ -12,6 +12,7 @@ import structlog
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.machine import Event, State
 from coordinator.domain.moves import advance, late_success_undone, record
+from coordinator.domain.operating import Mandate, held
 from coordinator.domain.outcome import Applied, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
@@ -92,6 +93,18 @@ def test_a_late_success_that_was_undone_has_a_line_of_its_own(
     draft = late_success_undone(Draft(failed), failed.step("card_charge"), NOW)
     LogObserver().committed(draft.change(now=NOW, due_at=None, keep_claim=False))
     assert json.loads(capsys.readouterr().err)["event"] == "late success undone"
+
+
+def test_an_operators_act_is_a_line_with_who_did_what_and_without_the_free_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs("json", "info")
+    draft = held(standing(State.SETTLING), Mandate("ann", "card 4111 1111 is odd"), NOW)
+    LogObserver().committed(draft.change(now=NOW, due_at=NOW, keep_claim=False))
+    (line,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    facts = {"event": "operator acted", "actor": "ann", "act": "hold", "transaction_id": ID}
+    assert facts.items() <= line.items()
+    assert "4111" not in str(line)
 
 
 def test_a_payment_is_said_to_need_attention_once(capsys: pytest.CaptureFixture[str]) -> None:
