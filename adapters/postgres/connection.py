@@ -23,7 +23,7 @@ def normalise_url(url: str) -> str:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # a port that is not a number
         raise ConfigurationError(
             "the database URL cannot be read; it looks like postgresql://user@host:5432/database"
         ) from None

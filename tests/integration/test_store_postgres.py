@@ -368,6 +368,7 @@ def test_every_constraint_has_a_name() -> None:
         ("postgresql://u:p%40@h:5/d?x=y", "postgresql+psycopg2://u:p%40@h:5/d?x=y"),
         ("postgres://h/d", "postgresql+psycopg2://h/d"),
         ("postgresql+psycopg2://h/d", "postgresql+psycopg2://h/d"),
+        ("postgresql://a,b/d?x=y", "postgresql+psycopg2://a,b/d?x=y"),
     ],
 )
 def test_urls_get_their_driver(given_url: str, expected: str) -> None:
@@ -375,8 +376,12 @@ def test_urls_get_their_driver(given_url: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "kessai.db", "sqlite:///x", "mysql://u:hunter2@h/d", "postgresql+asyncpg://h/d"]
-)
+    "url",
+    [
+        "", "kessai.db", "sqlite:///x", "mysql://u:hunter2@h/d", "postgresql+asyncpg://h/d",
+        "postgresql://u:hunter2@a:1,b:2/d",
+    ],
+)  # fmt: skip
 def test_other_urls_are_refused_without_repeating_a_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         normalise_url(url)
