@@ -9,9 +9,9 @@ compare-and-set.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from coordinator.domain.decide import Advance, Call, Perform, Rest, decide
 from coordinator.domain.errors import StoreUnavailable
@@ -76,7 +76,7 @@ class Driver:
         self._patience = timedelta(seconds=patience_s)
         self._tasks: dict[TransactionId, asyncio.Task[None]] = {}
         self._known: dict[TransactionId, Transaction] = {}
-        self._submitting: set[asyncio.Task[None]] = set()
+        self._submitting: dict[asyncio.Task[None], asyncio.Future[CommitResult]] = {}
         self.updates = Updates(store, self._known.get)
 
     @property
@@ -93,10 +93,7 @@ class Driver:
         Raises what `Store.commit` raises.
         """
         answer: asyncio.Future[CommitResult] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._submit(change, answer))
-        self._submitting.add(task)
-        task.add_done_callback(self._submitting.discard)
-        task.add_done_callback(lambda _done: answer.cancel())  # nothing once it is answered
+        self._submitting[self._task(change.after.id, self._submit(change))] = answer
         return await answer
 
     def start(self, transaction: Transaction) -> None:
@@ -136,17 +133,28 @@ class Driver:
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         """Every task of this driver that has not ended."""
-        return self._submitting | set(self._tasks.values())
+        return {*self._submitting, *self._tasks.values()}
 
     def _spawn(self, transaction: Transaction) -> None:
-        self._adopt(transaction, asyncio.create_task(self._run(Draft(transaction))))
+        self._adopt(transaction, self._task(transaction.id, self._run(Draft(transaction))))
+
+    def _task(
+        self, transaction_id: TransactionId, run: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        # Its name is all that a task needs to keep until it ends.
+        task = asyncio.create_task(run, name=transaction_id)
+        task.add_done_callback(self._ended)
+        return task
 
     def _adopt(self, transaction: Transaction, task: asyncio.Task[None]) -> None:
         self._tasks[transaction.id] = task
         self._known[transaction.id] = transaction
-        task.add_done_callback(lambda done: self._ended(transaction.id, done))
 
-    def _ended(self, transaction_id: TransactionId, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        transaction_id = TransactionId(task.get_name())
+        unanswered = self._submitting.pop(task, None)
+        if unanswered is not None:
+            unanswered.cancel()
         if self._tasks.get(transaction_id) is task:
             del self._tasks[transaction_id]
             del self._known[transaction_id]
@@ -155,25 +163,33 @@ class Driver:
             # Our own bug. The transaction stays where it durably stands and becomes due again.
             self._observer.troubled("drive", error, transaction_id)
 
-    async def _submit(self, change: Change, answer: asyncio.Future[CommitResult]) -> None:
+    async def _submit(self, change: Change) -> None:
         """Becomes the transaction's driving task once the change is committed."""
+        committed = await self._answer(change)
+        del change  # the payment takes long, and may do without what began it
+        if committed is not None:
+            await self._run(_as_stored(committed))
+
+    async def _answer(self, change: Change) -> Transaction | None:
+        """Commits, and tells the submitter; the transaction when this task is to drive it."""
+        task = asyncio.current_task()
+        assert task is not None, "this runs in a task"
         try:
             result = await self._store.commit(change)
         except Exception as error:  # noqa: BLE001 - it is the caller's to hear
+            answer = self._submitting.pop(task)
             if not answer.done():
                 answer.set_exception(error)
-            return
+            return None
         if isinstance(result, Committed):
             self._observer.committed(change)
             self._drop(change.after.id)
-            task = asyncio.current_task()
-            assert task is not None, "this runs in a task"
             self._adopt(result.transaction, task)
             self.updates.publish(result.transaction)
+        answer = self._submitting.pop(task)
         if not answer.done():
             answer.set_result(result)
-        if isinstance(result, Committed):
-            await self._run(_as_stored(result.transaction))
+        return result.transaction if isinstance(result, Committed) else None
 
     def _drop(self, transaction_id: TransactionId) -> None:
         running = self._tasks.pop(transaction_id, None)
@@ -183,6 +199,7 @@ class Driver:
     async def _run(self, start: Draft) -> None:
         draft: Draft | None = start
         flow = flow_of(self._flows, start.transaction)
+        del start  # superseded by the first commit, which may be long before the end
         now = self._clock.now()
         while draft is not None:
             action = decide(draft.transaction, flow, now)
@@ -217,7 +234,10 @@ class Driver:
         """
         if len(calls) == 1:
             return [await self._call(transaction, calls[0])]
-        tasks = [asyncio.create_task(self._call(transaction, call)) for call in calls]
+        tasks = [
+            asyncio.create_task(self._call(transaction, call), name=transaction.id)
+            for call in calls
+        ]
         enough = asyncio.get_running_loop().create_future()
         left = len(tasks)
 

@@ -25,12 +25,13 @@ class _Waiter:
     `until_rest`: it waits until the transaction rests, and need not be woken before.
     """
 
-    __slots__ = ("expired", "latest", "poll_s", "until_rest", "woken")
+    __slots__ = ("expired", "latest", "poll", "poll_s", "until_rest", "woken")
 
     def __init__(self, transaction: Transaction, *, until_rest: bool) -> None:
         self.latest = transaction
         self.until_rest = until_rest
         self.expired = False
+        self.poll: asyncio.TimerHandle | None = None
         self.poll_s = POLL_S
         self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -43,6 +44,11 @@ class _Waiter:
     def wake(self) -> None:
         if not self.woken.done():
             self.woken.set_result(None)
+
+    def stop_polling(self) -> None:
+        if self.poll is not None:
+            self.poll.cancel()
+            self.poll = None
 
     def expire(self) -> None:
         self.expired = True
@@ -95,7 +101,8 @@ class Updates:
         try:
             await self._catch_up(waiter)
             while not (waiter.latest.rests or waiter.expired):
-                await self._wait(waiter)
+                await self._told(waiter)
+                await self._look(waiter)
             return waiter.latest
         finally:
             timer.cancel()
@@ -116,7 +123,8 @@ class Updates:
             while not sent.settled:
                 if waiter.expired:
                     raise ShuttingDown
-                await self._wait(waiter)
+                await self._told(waiter)
+                await self._look(waiter)
                 if waiter.latest.version > sent.version:
                     sent = waiter.latest
                     yield sent
@@ -131,6 +139,7 @@ class Updates:
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
+        waiter.stop_polling()
         waiting = self._waiting[waiter.latest.id]
         waiting.remove(waiter)
         if not waiting:
@@ -142,18 +151,20 @@ class Updates:
         if known is not None:
             waiter.tell(known)
 
-    async def _wait(self, waiter: _Waiter) -> None:
-        """Until it is told something or woken; reads the row where nobody here would tell it."""
-        transaction_id = waiter.latest.id
-        poll = None
-        if self._known_here(transaction_id) is None:
-            poll = asyncio.get_running_loop().call_later(waiter.poll_s, waiter.wake)
+    def _told(self, waiter: _Waiter) -> asyncio.Future[None]:
+        """What to await until something happens: being told, or time to read the row.
+
+        A plain future, so that a payment under way holds no coroutine only to wait.
+        """
+        if self._known_here(waiter.latest.id) is None:
+            loop = asyncio.get_running_loop()
+            waiter.poll = loop.call_later(waiter.poll_s, waiter.wake)
             waiter.poll_s = min(POLL_CAP_S, 2 * waiter.poll_s)
-        try:
-            await waiter.woken
-        finally:
-            if poll is not None:
-                poll.cancel()
+        return waiter.woken
+
+    async def _look(self, waiter: _Waiter) -> None:
+        """Gets the waiter ready for its next wait; reads the row where nobody here tells it."""
+        waiter.stop_polling()
         waiter.woken = asyncio.get_running_loop().create_future()
-        if self._known_here(transaction_id) is None and not waiter.expired:
+        if self._known_here(waiter.latest.id) is None and not waiter.expired:
             await self._catch_up(waiter)

@@ -119,23 +119,23 @@ class Gate:
         """From now on every call and stream is refused with SHUTTING_DOWN."""
         self._closed = True
 
-    async def unary(
+    def unary(
         self,
         request: Unread[Request],
         context: Context,
         handle: Callable[[str, Request, Context], Awaitable[Response]],
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """Serves one call of a caller by `handle`, or ends it with the error's status."""
-        return await self._serve(
+        return self._serve(
             request.method, context, lambda: handle(*self._admit(request, context), context)
         )
 
-    async def signed(
+    def signed(
         self,
         request: Unread[Request],
         context: Context,
         handle: Callable[[Request, Context], Awaitable[Response]],
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """Serves one call that proves by itself who calls; `handle` checks that."""
 
         def admit() -> Awaitable[Response]:
@@ -143,7 +143,7 @@ class Gate:
             validate(message)
             return handle(message, context)
 
-        return await self._serve(request.method, context, admit)
+        return self._serve(request.method, context, admit)
 
     async def _serve(
         self, method: str, context: Context, serve: Callable[[], Awaitable[Response]]
@@ -153,7 +153,9 @@ class Gate:
         self._calls += 1
         problem: Exception
         try:
-            response = await serve()
+            handling = serve()
+            del serve  # it holds the request
+            response = await handling
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             problem = error
         except asyncio.CancelledError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 
 from kessai.payments.v1 import payments_pb2 as pb
@@ -231,5 +231,5 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
             raise NotFound(parsed)
         return found
 
-    async def _at_rest(self, transaction: Transaction, context: Context) -> Transaction:
-        return await self._updates.at_rest(transaction, self._gate.left_s(context))
+    def _at_rest(self, transaction: Transaction, context: Context) -> Awaitable[Transaction]:
+        return self._updates.at_rest(transaction, self._gate.left_s(context))
