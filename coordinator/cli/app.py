@@ -40,5 +40,6 @@ app = typer.Typer(
         unreachable="",
         refused="",
         unsettled="",
+        nothing="",
     ),
 )

@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     REFUSED = 4
     UNSETTLED = 5
+    NOTHING = 6
     INTERRUPTED = 130
 
 
@@ -33,6 +34,7 @@ MEANINGS = {
     ExitCode.UNREACHABLE: "the server cannot be reached or did not answer in time",
     ExitCode.REFUSED: "refused by the server",
     ExitCode.UNSETTLED: "accepted, and not settled yet",
+    ExitCode.NOTHING: "nothing is like what the filters say",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

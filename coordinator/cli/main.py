@@ -16,6 +16,9 @@ from coordinator.cli import (
     refunds,
     server,
     tx,
+    tx_acts,
+    tx_resolve,
+    tx_resume,
     up,
 )
 from coordinator.cli.app import app
@@ -25,7 +28,7 @@ from coordinator.cli.output import Format, OutputOption, emit
 
 __all__ = ["app", "main"]
 
-COMMANDS = (up, demo, server, keys, conformance, reading)
+COMMANDS = (up, demo, server, keys, conformance, reading, tx_acts, tx_resume, tx_resolve)
 """Modules that add their commands when they are imported."""
 
 app.add_typer(payments.app)

@@ -90,7 +90,7 @@ class FakeAdmin(_Answering, admin_pb2_grpc.AdminServiceServicer):
 
 @contextmanager
 def served(fake: Fake | FakeAdmin) -> Iterator[Kessai]:
-    """Runs the command line against the fake."""
+    """Runs the command line against the fake. `typed` is what stdin has."""
     with ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
         if isinstance(fake, FakeAdmin):
@@ -103,7 +103,11 @@ def served(fake: Fake | FakeAdmin) -> Iterator[Kessai]:
         server.start()
         fake.address = f"127.0.0.1:{port}"
         env = dict(zip(names, (fake.address, KEY), strict=True))
-        yield lambda *arguments: CliRunner().invoke(app, list(arguments), env=env)
+
+        def run(*arguments: str, typed: str | None = None) -> Result:
+            return CliRunner().invoke(app, list(arguments), env=env, input=typed)
+
+        yield run
         server.stop(None).wait()
 
 

@@ -1,0 +1,178 @@
+"""One act on many transactions: one after the other, with a progress bar and a line for each.
+
+Lines go to stdout as they come, so that an interruption loses none of them; the bar and the summary
+are messages.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from adapters.system import SystemClock
+from coordinator.cli.failures import ExitCode, Failure
+from coordinator.cli.output import Format, data, emit, emit_all, messages, plain, say
+
+MOVES_BY_ITSELF = frozenset({"ALREADY_SETTLED", "BEING_DRIVEN"})
+"""Refusals that are no trouble where a filter chose the transaction: it went on meanwhile."""
+IN_VAIN = frozenset({"UNAUTHENTICATED", "CREDENTIAL_EXPIRED", "STORE_UNAVAILABLE"})
+"""Refusals that all others would get as well."""
+
+
+class Outcome(StrEnum):
+    """What became of one transaction."""
+
+    RESUMED = "resumed"
+    MOVES = "moves by itself"
+    REFUSED = "refused"
+    WOULD_BE_RESUMED = "would be resumed"
+    WOULD_BE_REFUSED = "would be refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One transaction and what became of it; `code` and `reason` of a refusal."""
+
+    transaction_id: str
+    outcome: Outcome
+    state: str = ""
+    code: str = ""
+    reason: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As programs read it."""
+        return {
+            "transaction_id": self.transaction_id,
+            "result": self.outcome.value.replace(" ", "_"),
+            "state": self.state,
+            "code": self.code,
+            "reason": self.reason,
+        }
+
+    def line(self) -> Text:
+        """As people read it."""
+        colour = "red" if self.outcome is Outcome.REFUSED else "green"
+        text = Text(f"{plain(self.transaction_id)}  ")
+        text.append(self.outcome, style=colour)
+        why = ": ".join(filter(None, (self.code, self.reason)))
+        for more in filter(None, (self.state, why)):
+            text.append(f"  {plain(more)}")
+        return text
+
+
+class Pace:
+    """Lets at most so many a second through; None: as fast as it goes."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._interval_s = 0.0 if per_second is None else 1 / per_second
+        self._clock = SystemClock()
+        self._next_s = 0.0
+
+    def wait(self) -> None:
+        """Returns when the next one may go."""
+        now_s = self._clock.monotonic()
+        if now_s < self._next_s:
+            _wait(self._next_s - now_s)
+        self._next_s = max(now_s, self._next_s) + self._interval_s
+
+
+def _wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+class Run:
+    """Acts on one after the other.
+
+    `act` raises Failure for a refusal. With `by_filter` nobody named them, so that those that went
+    on by themselves meanwhile are no trouble.
+    """
+
+    def __init__(
+        self, act: Callable[[str], Result], *, pace: Pace, by_filter: bool, output: Format
+    ) -> None:
+        self.counted: Counter[Outcome] = Counter()
+        self._act = act
+        self._pace = pace
+        self._by_filter = by_filter
+        self._output = output
+        self._records: list[dict[str, Any]] = []
+
+    def __call__(self, ids: Sequence[str]) -> None:
+        """Prints what became of each, then a summary, also when it is interrupted.
+
+        Raises Failure when all others would fail as well.
+        """
+        try:
+            with _bar(len(ids)) as advance:
+                for transaction_id in ids:
+                    self._pace.wait()
+                    self._print(self._result(transaction_id))
+                    advance()
+        finally:
+            if self._output is Format.JSON:
+                emit_all(self._output, self._records, str)
+            self._sum_up(len(ids))
+
+    def _result(self, transaction_id: str) -> Result:
+        try:
+            return self._act(transaction_id)
+        except Failure as failure:
+            if failure.exit_code is ExitCode.UNREACHABLE or failure.code in IN_VAIN:
+                raise
+            moves = self._by_filter and failure.code in MOVES_BY_ITSELF
+            reasons = [
+                failure.message,
+                *(f"{each.field}: {each.message}" for each in failure.fields),
+            ]
+            return Result(
+                transaction_id,
+                Outcome.MOVES if moves else Outcome.REFUSED,
+                code=failure.code,
+                reason="; ".join(reasons),
+            )
+
+    def _print(self, result: Result) -> None:
+        self.counted[result.outcome] += 1
+        match self._output:
+            case Format.TABLE:
+                data().print(result.line(), soft_wrap=True)
+            case Format.JSONL:
+                emit(self._output, result.record(), str)
+            case Format.JSON:
+                self._records.append(result.record())
+
+    def _sum_up(self, of: int) -> None:
+        done = sum(self.counted.values())
+        told = [f"{count:,} {outcome}" for outcome, count in self.counted.items()]
+        if done < of:
+            told.append(f"{of - done:,} not done: repeat the command to go on")
+        say(", ".join(told))
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on a terminal; what is called after each step."""
+    console = messages()
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # data in a pipe stays there
+        redirect_stderr=False,
+    ) as progress:
+        task = progress.add_task("resuming", total=total)
+        yield lambda: progress.advance(task)
