@@ -71,7 +71,7 @@ class _Context(Context):
 class Breaker:
     """Opens after `failures` failed calls in a row, for `open_s` seconds; then tries one call.
 
-    `changed` is told every new state.
+    `changed` is told every new state. `state` is the one that the last call left it in.
     """
 
     def __init__(
@@ -88,15 +88,12 @@ class Breaker:
         self._machine = _Context(
             name, failures=failures, open_s=open_s, clock=clock, changed=self._changed
         )
+        self.state = BreakerState.CLOSED
         self._epoch = 0
+        self._failed = False  # whether the machine counts failures that a success would reset
         self._trial = False
         self._down_since: float | None = None
         self.opens = 0
-
-    @property
-    def state(self) -> BreakerState:
-        """The state that the last call left it in."""
-        return _STATES[self._machine.state]
 
     @property
     def open_left_s(self) -> float:
@@ -113,7 +110,7 @@ class Breaker:
         return 0.0 if self._down_since is None else self._clock.monotonic() - self._down_since
 
     def holds_back_s(self) -> float:
-        """0 when a call may leave now; otherwise how long until it is worth asking, in seconds."""
+        """How long until it is worth asking, in seconds; 0 when a call may leave now."""
         if self.state is BreakerState.CLOSED:
             return 0.0
         if left_s := self.open_left_s:
@@ -133,15 +130,17 @@ class Breaker:
             return
         self._trial = False
         if failed:
+            self._failed = True
             self._machine.handle_exception(_Failed())
-        elif failed is not None:
+        elif failed is not None and self._failed:
+            self._failed = False
             self._machine.handle_end_request()
         self._machine.messages.clear()  # they are for purgatory's stores and hooks
 
     def _changed(self) -> None:
         self._epoch += 1
         self._trial = False
-        state = self.state
+        self.state = state = _STATES[self._machine.state]
         if state is BreakerState.CLOSED:
             self._down_since = None
         elif state is BreakerState.OPEN:

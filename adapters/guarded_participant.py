@@ -89,16 +89,17 @@ class GuardedParticipant:
         """See `Participant.perform`."""
         if held_back := self._held_back(call):
             return held_back
-        left_s = await self._place(call.timeout_s)
-        if left_s is None:
-            detail = f"{self._guard.max_in_flight} calls to {self._name} are under way"
-            return Unknown("PARTICIPANT_BUSY", detail, retry_after_s=BUSY_RETRY_S)
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+        else:
+            left_s = await self._wait_for_place(call.timeout_s)
+            if left_s is None:
+                detail = f"{self._guard.max_in_flight} calls to {self._name} are under way"
+                return Unknown("PARTICIPANT_BUSY", detail, retry_after_s=BUSY_RETRY_S)
+            call = evolve(call, timeout_s=left_s)
         try:
-            if held_back := self._held_back(call):  # it may have opened while the call waited
-                return held_back
-            if left_s < call.timeout_s:
-                call = evolve(call, timeout_s=left_s)
-            return await self._send(transaction_id, call, hold_until)
+            # It may have opened while the call waited.
+            return self._held_back(call) or await self._send(transaction_id, call, hold_until)
         finally:
             self._places.release()
 
@@ -129,19 +130,16 @@ class GuardedParticipant:
             return outcome
         finally:
             self._in_flight -= 1
-            if self._guard.breaker_failures:
-                self._breaker.ended(epoch, failed=failed)
             if failed:
                 assert isinstance(outcome, Unknown), "nothing else is a failure"
                 self._failures, self._last_failure = self._failures + 1, outcome.code
             elif failed is not None:
                 self._failures, self._last_failure = 0, ""
+            if self._guard.breaker_failures:
+                self._breaker.ended(epoch, failed=failed)
 
-    async def _place(self, timeout_s: float) -> float | None:
+    async def _wait_for_place(self, timeout_s: float) -> float | None:
         """Takes a place; returns what is left of the call's time in seconds, None without one."""
-        if not self._places.locked():
-            await self._places.acquire()
-            return timeout_s
         started = self._clock.monotonic()
         self._waiting += 1
         try:
