@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
+from kessai.admin.v1 import admin_pb2_grpc
 from kessai.payments.v1 import payments_pb2 as pb
 from kessai.payments.v1 import payments_pb2_grpc
 
 from adapters.postgres.migrate import migrate
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
+from adapters.surroundings import SystemSurroundings
 from adapters.system import SystemClock, SystemIds, SystemRandomness
+from coordinator.administration import admin_server
 from coordinator.bootstrap import assemble, checked_flows, server_of
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
@@ -50,6 +53,7 @@ class Service:
     observer: Recorder
     loop: asyncio.AbstractEventLoop
     stop: Stop
+    admin_address: str = ""
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
 
     def stub(self, caller: str = "shop") -> payments_pb2_grpc.PaymentServiceStub:
@@ -59,6 +63,15 @@ class Service:
                 grpc.insecure_channel(self.address), _WithKey(KEYS.get(caller, caller))
             )
         return payments_pb2_grpc.PaymentServiceStub(self.channels[caller])
+
+    def admin(self, key: str = "alice-key") -> admin_pb2_grpc.AdminServiceStub:
+        """A stub of AdminService whose calls carry this key; it runs with `admin_listen`."""
+        name = f"admin {key}"
+        if name not in self.channels:
+            self.channels[name] = grpc.intercept_channel(
+                grpc.insecure_channel(self.admin_address), _WithKey(key)
+            )
+        return admin_pb2_grpc.AdminServiceStub(self.channels[name])
 
     def drain(self, seconds: float) -> Future[int]:
         """Stops it as SIGTERM would; how many transactions were given back."""
@@ -191,11 +204,16 @@ async def _serve(
         ids=ids,
         randomness=SystemRandomness(),
         observer=observer,
+        surroundings=SystemSurroundings(store, configured.participants, configured.nats_url),
     )
+    flows = checked_flows(configured)
     try:
         await store.start()
-        coordinator = assemble(world, configured, flows=checked_flows(configured), owner=owner)
+        coordinator = assemble(world, configured, flows=flows, owner=owner)
         server = server_of(coordinator, configured)
+        admin = admin_server(world, coordinator, configured, flows=flows, owner=owner)
+        if admin is not None:
+            await admin.start()
         await coordinator.intake.run_once()
         await server.start()
         background = {
@@ -212,10 +230,18 @@ async def _serve(
         )
         box["stopping"] = asyncio.Event()
         box["service"] = Service(
-            server.address, participants, coordinator, observer, asyncio.get_running_loop(), stop
+            server.address,
+            participants,
+            coordinator,
+            observer,
+            asyncio.get_running_loop(),
+            stop,
+            "" if admin is None else admin.address,
         )
         ready.set()
         await box["stopping"].wait()
+        if admin is not None:
+            await admin.stop()
         await stop(0)
     except Exception as error:  # noqa: BLE001 - handed to the test's thread
         box["error"] = error
