@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 from adapters.embedded.postgres import start
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
             # What it began goes on, and is found ready by a later try.
             if not left:
                 raise
-            time.sleep(PAUSE_S)
+            threading.Event().wait(PAUSE_S)
         else:
             return
 

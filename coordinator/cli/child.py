@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from coordinator.cli.lifeline import FLAG
 from coordinator.cli.output import plain
-from coordinator.cli.ready import announced
+from coordinator.cli.ready import announced, announced_admin
 
 TAIL_BYTES = 64 * 1024
 
@@ -69,6 +69,8 @@ class Child:
         self._arguments = tuple(arguments)
         self.environment = dict(environment)
         self._report = report
+        self.admin_address = ""
+        """Where operators can call, once it is ready; empty where they cannot."""
         self._process: subprocess.Popen[str] | None = None
         self._follower: threading.Thread | None = None
         self._stopping: set[int] = set()
@@ -138,6 +140,7 @@ class Child:
     def _follow(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
+            self.admin_address = announced_admin(line) or self.admin_address
             address = announced(line)
             if address is not None:
                 self._report(Ready(self.name, process.pid, address))

@@ -26,35 +26,47 @@ SEAL_KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keys:
-    """One caller's API key and a key that seals card tokens at rest (base64)."""
+    """Keys of a caller and of an operator, and one that seals card tokens at rest (base64)."""
 
     api_key: str
     seal_key: str
+    operator_key: str
 
     @property
     def api_key_digest(self) -> str:
         """What the server knows of the API key: its SHA-256, in hex."""
-        return hashlib.sha256(self.api_key.encode()).hexdigest()
+        return digest(self.api_key)
+
+    @property
+    def operator_key_digest(self) -> str:
+        """What the server knows of the operator's key."""
+        return digest(self.operator_key)
+
+
+def digest(key: str) -> str:
+    """A key's SHA-256, in hex."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def new_keys() -> Keys:
     """Fresh keys of 256 bits each."""
     seal_key = base64.b64encode(secrets.token_bytes(SEAL_KEY_BYTES)).decode()
-    return Keys(api_key=new_api_key(), seal_key=seal_key)
+    return Keys(api_key=new_api_key(), seal_key=seal_key, operator_key=new_api_key())
 
 
 def kept_keys(path: Path) -> Keys:
     """The keys in `path`, which only its owner can read; made at the first call."""
     try:
-        return Keys(**json.loads(path.read_text()))
+        kept = json.loads(path.read_text())
+        keys = Keys(**{"operator_key": new_api_key(), **kept})
     except FileNotFoundError:
-        pass
+        kept, keys = {}, new_keys()
     except (ValueError, TypeError):
         raise Failure(f"{path} is not a file of keys; move it away to have new ones") from None
-    keys = new_keys()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(asdict(keys), file)
+    if asdict(keys) != kept:  # none yet, or made before there were operators
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(keys), file)
     return keys
 
 
@@ -128,9 +140,9 @@ def _refuse_bad_name(name: str, option: str) -> None:
 
 def _print_operator(operator: str, output: Format) -> None:
     key = new_api_key()
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    sha256 = digest(key)
     if output is Format.TABLE:
-        operators = json.dumps({operator: digest})
+        operators = json.dumps({operator: sha256})
         lines(f"export KESSAI_OPERATOR_KEY='{key}'\nexport KESSAI_OPERATORS='{operators}'")
         return
-    emit(output, {"operator": operator, "operator_key": key, "operator_key_sha256": digest}, str)
+    emit(output, {"operator": operator, "operator_key": key, "operator_key_sha256": sha256}, str)

@@ -19,6 +19,12 @@ def announce_admin(address: str) -> None:
     sys.stdout.flush()
 
 
+def announced_admin(line: str) -> str | None:
+    """Where operators can call, if the line says so."""
+    prefix = f"admin {_PREFIX}"
+    return line[len(prefix) :].strip() if line.startswith(prefix) else None
+
+
 def announced(line: str) -> str | None:
     """The address in the line; None if it is another line."""
     return line[len(_PREFIX) :].strip() if line.startswith(_PREFIX) else None

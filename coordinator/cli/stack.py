@@ -50,8 +50,10 @@ class Plan:
 
     folder        where databases, keys and logs live
     listen        the coordinator's address; port 0: any free one
+    admin_listen  the first coordinator's address for operators, as `listen`
     reflection    whether the coordinator serves gRPC reflection
     caller        the name of the caller whose key is made
+    operator      the name of the operator whose key is made
     participants  addresses of participants that run already
     options       command-line options of each participant, its seeds among them
     settings      more of the coordinator's settings, by their names: KESSAI_LEASE_S and so on
@@ -60,8 +62,10 @@ class Plan:
 
     folder: Path
     listen: str = "127.0.0.1:0"
+    admin_listen: str = "127.0.0.1:0"
     reflection: bool = True
     caller: str = "demo"
+    operator: str = "operator"
     participants: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -128,8 +132,13 @@ class Stack:
         return self.addresses[COORDINATOR]
 
     @property
+    def admin_address(self) -> str:
+        """Where the first coordinator serves operators."""
+        return self.children[COORDINATOR].admin_address
+
+    @property
     def keys(self) -> Keys:
-        """The caller's API key and the seal key."""
+        """The caller's and the operator's keys, and the seal key."""
         return kept_keys(self.plan.folder / "keys.json")
 
     @property
@@ -200,6 +209,8 @@ class Stack:
         """Starts a child that was stopped or killed, at its old address; returns when ready."""
         child = self.children[name]
         child.environment[_LISTEN[name in self.plan.coordinator_names]] = self.addresses[name]
+        if child.admin_address:
+            child.environment["KESSAI_ADMIN_LISTEN"] = child.admin_address
         with self._shielded():
             child.start()
         self._await_ready((name,))
@@ -247,6 +258,8 @@ class Stack:
             KESSAI_LISTEN=self.plan.listen if name == COORDINATOR else "127.0.0.1:0",
             KESSAI_PARTICIPANTS=json.dumps({**started, **self.plan.participants}),
             KESSAI_FLOWS=json.dumps(flows),
+            KESSAI_ADMIN_LISTEN=self.plan.admin_listen if name == COORDINATOR else "127.0.0.1:0",
+            KESSAI_OPERATORS=json.dumps({self.plan.operator: keys.operator_key_digest}),
             KESSAI_CALLERS=json.dumps({self.plan.caller: keys.api_key_digest}),
             KESSAI_SEAL_KEYS=json.dumps([keys.seal_key]),
             KESSAI_NATS_URL=self._nats.url,

@@ -38,11 +38,17 @@ OPTIONS = {
 }
 """Options of the participants. The accounts `conformance…` are for `kessai participant check`; a
 customer acts well within the time that a payment waits for a Try."""
+ADMIN_PORT = 7301
 WELCOME = """
 export KESSAI_ADDRESS={address}
 export KESSAI_API_KEY={api_key}
 {kessai} payments create --flow points_and_card --amount 1000 --currency JPY \\
   --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1
+"""
+OPERATING = """
+export KESSAI_ADMIN_ADDRESS={admin_address}
+export KESSAI_OPERATOR_KEY={operator_key}
+{kessai} tx list
 """
 
 
@@ -72,6 +78,15 @@ def up(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The coordinator's port; 0: any free one.")
     ] = 7300,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The port for operators; 0: any free one.",
+            show_default="7301; with --port 0, any free one",
+        ),
+    ] = None,
     participant: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,10 +102,10 @@ def up(
     """Starts PostgreSQL, NATS, four participants and the coordinator, each a real process.
 
     The wallets alice (10,000 points) and bob (50), the merchant shop-1 and the articles lamp (10 of
-    them) and last-lamp (1) are there. The API key of the caller "demo" is printed. Run as root,
-    PostgreSQL's wheel makes the folders above the data folder readable for others, so keep it
-    outside home folders. Flows that need a participant which is neither started nor named with
-    --participant are not served.
+    them) and last-lamp (1) are there. The keys of the caller "demo" and of an operator are printed.
+    Run as root, PostgreSQL's wheel makes the folders above the data folder readable for others, so
+    keep it outside home folders. Flows that need a participant which is neither started nor named
+    with --participant are not served.
     """
     from coordinator.cli import folders, ports  # noqa: PLC0415 - only this command needs them
 
@@ -101,10 +116,21 @@ def up(
         raise typer.BadParameter("use --fresh or --data-dir, not both", param_hint="--fresh")
     participants = _addresses(participant)
     address = f"127.0.0.1:{port}"
+    if admin_port is None:
+        admin_port = ADMIN_PORT if port else 0
+    admin_address = f"127.0.0.1:{admin_port}"
     ports.refuse_taken(address, "--port")
+    ports.refuse_taken(admin_address, "--admin-port")
     with Interruption() as interruption:
         folder = folders.temporary() if fresh else folders.kept(data_dir)
-        plan = Plan(folder, address, reflection, options=OPTIONS, participants=participants)
+        plan = Plan(
+            folder,
+            address,
+            admin_address,
+            reflection,
+            options=OPTIONS,
+            participants=participants,
+        )
         stack = Stack(plan, interruption)
         try:
             with folders.owned(folder):
@@ -128,6 +154,12 @@ def _run(stack: Stack, output: Format) -> None:
                 address=stack.address, api_key=stack.keys.api_key, kessai=this_command()
             )
             lines(f"A first payment, in another terminal:\n{welcome}")
+            operating = OPERATING.format(
+                admin_address=stack.admin_address,
+                operator_key=stack.keys.operator_key,
+                kessai=this_command(),
+            )
+            lines(f"As an operator:\n{operating}")
         say("press Ctrl-C to stop")
         ended = stack.wait()
         failure = stack.failure_of(ended)
@@ -159,6 +191,9 @@ def _record(stack: Stack) -> dict[str, Any]:
         "address": stack.address,
         "caller": stack.plan.caller,
         "api_key": stack.keys.api_key,
+        "admin_address": stack.admin_address,
+        "operator": stack.plan.operator,
+        "operator_key": stack.keys.operator_key,
         "nats_url": stack.nats.url,
         "folder": str(stack.plan.folder),
         "processes": {

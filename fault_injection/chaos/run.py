@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random  # noqa: TID251 - seeded, and every report has the seed
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from adapters.system import SystemClock
 from coordinator.cli.stack import Plan, Stack
 from coordinator.cli.up import OPTIONS
 from fault_injection.chaos.havoc import Fault, Havoc
@@ -16,6 +18,7 @@ from fault_injection.chaos.history import History
 from fault_injection.chaos.shops import Shop
 from fault_injection.chaos.verdict import Databases, judge
 
+CLOCK = SystemClock()
 LOOK_S = 0.2
 ANSWER_LIMIT_S = 120.0
 
@@ -66,6 +69,11 @@ class Report:
         )
 
 
+def pause(seconds: float) -> None:
+    """Lets real time pass."""
+    threading.Event().wait(seconds)
+
+
 def run(plan: ChaosPlan, folder: Path, say: Callable[[str], None] = lambda _line: None) -> Report:
     """Does the plan with processes of its own in `folder`. `say` is told what is done."""
     settings = {
@@ -85,7 +93,7 @@ def run(plan: ChaosPlan, folder: Path, say: Callable[[str], None] = lambda _line
         for shop in shops:
             shop.start()
         done = _havoc(plan, stack, say)
-        last_fault = time.monotonic()  # noqa: TID251 - real processes, real time
+        last_fault = CLOCK.now()
         quiet_s = _until_quiet(plan, stack, history, shops, last_fault)
         violations = judge(stack, history, shops)
         ends = Databases(stack).ends()
@@ -104,7 +112,7 @@ def _havoc(plan: ChaosPlan, stack: Stack, say: Callable[[str], None]) -> list[st
     chance = random.Random(plan.seed)  # noqa: S311 - no secret is made of it
     faults = [fault for fault, count in plan.faults.items() for _ in range(count)]
     chance.shuffle(faults)
-    havoc = Havoc(stack, chance, time.sleep, freeze_s=plan.lease_s + 2.0)
+    havoc = Havoc(stack, chance, pause, freeze_s=plan.lease_s + 2.0)
     for number, fault in enumerate(faults, start=1):
         say(f"{number} of {len(faults)}: {fault}")
         havoc.strike(fault)
@@ -112,7 +120,7 @@ def _havoc(plan: ChaosPlan, stack: Stack, say: Callable[[str], None]) -> list[st
 
 
 def _until_quiet(
-    plan: ChaosPlan, stack: Stack, history: History, shops: list[Shop], last_fault: float
+    plan: ChaosPlan, stack: Stack, history: History, shops: list[Shop], last_fault: datetime
 ) -> float | None:
     """Waits until every shop was answered and nothing is live; how long after the last fault."""
     for shop in shops:
@@ -123,9 +131,9 @@ def _until_quiet(
             history.missed(f"{shop.name} was not answered in {ANSWER_LIMIT_S:g} s")
     database = Databases(stack)
     while True:
-        passed_s = time.monotonic() - last_fault  # noqa: TID251 - real processes, real time
+        passed_s = (CLOCK.now() - last_fault).total_seconds()
         if not database.live():
             return passed_s
         if passed_s > plan.quiet_s:
             return None
-        time.sleep(LOOK_S)
+        pause(LOOK_S)
