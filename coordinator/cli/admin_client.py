@@ -106,15 +106,12 @@ class AdminClient(Calls):
         """Every flow, by name."""
         return list(self._call(self._stub.ListFlows, pb.ListFlowsRequest()).flows)
 
-    def pause_flow(self, flow: str, reason: str) -> pb.Flow:
+    def pause_flow(self, request: pb.PauseFlowRequest) -> pb.Flow:
         """Stops the intake of a flow."""
-        return _flow(
-            self._call(self._stub.PauseFlow, pb.PauseFlowRequest(flow=flow, reason=reason))
-        )
+        return _flow(self._call(self._stub.PauseFlow, request))
 
-    def resume_flow(self, flow: str) -> pb.ResumeFlowResponse:
+    def resume_flow(self, request: pb.ResumeFlowRequest) -> pb.ResumeFlowResponse:
         """Opens the intake of a flow."""
-        request = pb.ResumeFlowRequest(flow=flow)
         answer: pb.ResumeFlowResponse = self._call(self._stub.ResumeFlow, request)
         return answer
 

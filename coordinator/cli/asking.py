@@ -24,7 +24,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Returns if the answer is yes. Raises Failure otherwise, or if nobody can be asked."""
     if yes:
         return
-    _need_a_terminal(question)
+    need_a_terminal(question)
     if _answer(f"{question} [y/N] ").lower() not in {"y", "yes"}:
         raise _not_confirmed()
 
@@ -33,19 +33,20 @@ def confirm_by_id(question: str, its_id: str, *, yes: bool) -> None:
     """Returns if the ID's last characters are typed. Raises Failure otherwise."""
     if yes:
         return
-    _need_a_terminal(question)
+    need_a_terminal(question)
     say(plain(question))
     if _answer(f"Type the last {TYPED} characters of the ID to go on: ") != its_id[-TYPED:]:
         raise _not_confirmed()
 
 
-def _need_a_terminal(question: str) -> None:
+def need_a_terminal(question: str) -> None:
+    """Raises Failure if nobody can be asked."""
     if not on_a_terminal():
         raise Failure(
             "this has to be confirmed, and there is no terminal to ask on; nothing was done",
             ExitCode.USAGE,
             "NOT_CONFIRMED",
-            f"{question}\nadd --yes if that is what you want",
+            f"{question}\nadd --yes if that is what you want".lstrip(),
         )
 
 

@@ -64,10 +64,18 @@ def kept_keys(path: Path) -> Keys:
     except (ValueError, TypeError):
         raise Failure(f"{path} is not a file of keys; move it away to have new ones") from None
     if asdict(keys) != kept:  # none yet, or made before there were operators
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(keys), file)
+        _write(path, keys)
     return keys
+
+
+def _write(path: Path, keys: Keys) -> None:
+    """All of it or nothing, for its owner alone."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(keys), file)
+    beside.replace(path)
 
 
 def new_api_key() -> str:

@@ -9,8 +9,11 @@ from importlib.metadata import version as installed
 from coordinator.cli import (
     conformance,
     demo,
+    doctor,
+    flow,
     keys,
     participant,
+    participants,
     payments,
     reading,
     refunds,
@@ -28,12 +31,25 @@ from coordinator.cli.output import Format, OutputOption, emit
 
 __all__ = ["app", "main"]
 
-COMMANDS = (up, demo, server, keys, conformance, reading, tx_acts, tx_resume, tx_resolve)
+COMMANDS = (
+    up,
+    demo,
+    server,
+    keys,
+    conformance,
+    reading,
+    tx_acts,
+    tx_resume,
+    tx_resolve,
+    participants,
+    doctor,
+)
 """Modules that add their commands when they are imported."""
 
 app.add_typer(payments.app)
 app.add_typer(refunds.app)
 app.add_typer(tx.app)
+app.add_typer(flow.app)
 app.add_typer(participant.app)
 
 

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,8 +22,9 @@ from adapters.system import SystemClock
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.output import Format, data, emit, emit_all, messages, plain, say
 
-MOVES_BY_ITSELF = frozenset({"ALREADY_SETTLED", "BEING_DRIVEN"})
-"""Refusals that are no trouble where a filter chose the transaction: it went on meanwhile."""
+NOT_NEEDED = frozenset({"ALREADY_SETTLED", "BEING_DRIVEN", "NOTHING_TO_RETRY"})
+"""Refusals that are no trouble where a filter chose the transaction: it went on meanwhile, or waits
+for nobody who could be asked."""
 IN_VAIN = frozenset({"UNAUTHENTICATED", "CREDENTIAL_EXPIRED", "STORE_UNAVAILABLE"})
 """Refusals that all others would get as well."""
 
@@ -32,10 +33,17 @@ class Outcome(StrEnum):
     """What became of one transaction."""
 
     RESUMED = "resumed"
-    MOVES = "moves by itself"
+    NOT_NEEDED = "not needed"
     REFUSED = "refused"
     WOULD_BE_RESUMED = "would be resumed"
     WOULD_BE_REFUSED = "would be refused"
+
+
+_COLOURS = {
+    Outcome.REFUSED: "red",
+    Outcome.WOULD_BE_REFUSED: "red",
+    Outcome.NOT_NEEDED: "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +68,8 @@ class Result:
 
     def line(self) -> Text:
         """As people read it."""
-        colour = "red" if self.outcome is Outcome.REFUSED else "green"
         text = Text(f"{plain(self.transaction_id)}  ")
-        text.append(self.outcome, style=colour)
+        text.append(self.outcome, style=_COLOURS.get(self.outcome, "green"))
         why = ": ".join(filter(None, (self.code, self.reason)))
         for more in filter(None, (self.state, why)):
             text.append(f"  {plain(more)}")
@@ -124,21 +131,19 @@ class Run:
 
     def _result(self, transaction_id: str) -> Result:
         try:
-            return self._act(transaction_id)
+            result = self._act(transaction_id)
         except Failure as failure:
             if failure.exit_code is ExitCode.UNREACHABLE or failure.code in IN_VAIN:
                 raise
-            moves = self._by_filter and failure.code in MOVES_BY_ITSELF
             reasons = [
                 failure.message,
                 *(f"{each.field}: {each.message}" for each in failure.fields),
             ]
-            return Result(
-                transaction_id,
-                Outcome.MOVES if moves else Outcome.REFUSED,
-                code=failure.code,
-                reason="; ".join(reasons),
-            )
+            told = "; ".join(reasons)
+            result = Result(transaction_id, Outcome.REFUSED, code=failure.code, reason=told)
+        if self._by_filter and result.code in NOT_NEEDED:
+            return replace(result, outcome=Outcome.NOT_NEEDED)
+        return result
 
     def _print(self, result: Result) -> None:
         self.counted[result.outcome] += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from coordinator.cli.asking import confirm
+from coordinator.cli.asking import confirm, need_a_terminal
 from coordinator.cli.failures import Failure
 from coordinator.cli.helps import command
 from coordinator.cli.operator_options import (
@@ -145,6 +145,7 @@ def cancel(
         if yes:
             answer = at.cancel(request)
         else:
+            need_a_terminal("a cancelled transaction stays cancelled")
             seen = at.explain(transaction_id, LOOKED_BACK)
             if verdict_of(seen, pb.OPERATOR_ACTION_CANCEL).allowed:
                 show_on_stderr(seen)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli.asking import confirm_by_id
+from coordinator.cli.asking import confirm_by_id, need_a_terminal
 from coordinator.cli.helps import command
 from coordinator.cli.operator_options import (
     ADMIN_TIMEOUT_S,
@@ -107,6 +107,7 @@ def resolve(
         if yes:
             done = at.resolve(request)
         else:
+            need_a_terminal("what was said of a step cannot be taken back")
             seen = at.explain(transaction_id, LOOKED_BACK)
             if _possible(seen, step, answer):
                 _ask(seen, step, answer)

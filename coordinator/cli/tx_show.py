@@ -116,7 +116,7 @@ def why(of: pb.Transaction) -> str:
 
 def transaction_view(of: pb.Transaction, now: Timestamp, width: int) -> RenderableType:
     """One transaction as it stands."""
-    return Group(grid(_facts(of, now)), _steps(of.steps, now, width))
+    return Group(grid(_facts(of, now)), Text(), _steps(of, now, width))
 
 
 def story_view(story: pb.ExplainTransactionResponse, run: str, width: int) -> RenderableType:
@@ -131,7 +131,7 @@ def story_view(story: pb.ExplainTransactionResponse, run: str, width: int) -> Re
     parts: list[RenderableType] = [grid(facts)]
     if story.waits:
         parts += [_title("It waits for"), _indented(_waits(story.waits))]
-    parts.append(_steps(of.steps, now, width))
+    parts += [Text(), _steps(of, now, width)]
     if story.journal:
         parts += [_title(_journal_title(story)), _journal(story.journal)]
     parts += [_title("What can be done now"), _indented(_actions(story.actions))]
@@ -190,14 +190,14 @@ def _waits(waits: Iterable[pb.Wait]) -> Table:
     return grid([(plain(wait.code), plain(wait.sentence)) for wait in waits])
 
 
-def _steps(steps: Sequence[pb.Step], now: Timestamp, width: int) -> Table:
+def _steps(of: pb.Transaction, now: Timestamp, width: int) -> Table:
     wide = width >= MIDDLING
     columns = ("phase", *(("at",) if wide else ()), "status", "amount", "tries", "last error")
     columns += ("asked again", *(("reference",) if wide else ()))
     made = table(*columns, right=("amount", "tries"), edge=False)
-    for step in steps:
+    for step in of.steps:
         again = ""
-        if step.HasField("next_attempt_time"):
+        if step.HasField("next_attempt_time") and not of.HasField("hold"):
             left_s = between(now, step.next_attempt_time)
             again = f"in {age(left_s)}" if left_s > 0 else "now"
         error = plain(step.last_error)
@@ -278,7 +278,7 @@ def action_name(action: pb.OperatorAction) -> str:
 
 
 def _answers(resolvable: Iterable[pb.StepAnswers]) -> Table:
-    return grid([(plain(step.phase), plain(step.reason)) for step in resolvable])
+    return grid([(plain(step.phase), plain(step.reason)) for step in resolvable if step.answers])
 
 
 def _commands(story: pb.ExplainTransactionResponse, run: str) -> list[str]:
@@ -297,7 +297,7 @@ def _title(text: str) -> Text:
 
 
 def _indented(what: RenderableType) -> Padding:
-    return Padding(what, (0, 0, 0, 2))
+    return Padding(what, (0, 0, 0, 2), expand=False)
 
 
 def _red(text: str) -> Text:

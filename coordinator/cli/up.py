@@ -38,18 +38,26 @@ OPTIONS = {
 }
 """Options of the participants. The accounts `conformance…` are for `kessai participant check`; a
 customer acts well within the time that a payment waits for a Try."""
-ADMIN_PORT = 7301
+MAX_PORT = 65535
 WELCOME = """
 export KESSAI_ADDRESS={address}
 export KESSAI_API_KEY={api_key}
-{kessai} payments create --flow points_and_card --amount 1000 --currency JPY \\
-  --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1
-"""
-OPERATING = """
 export KESSAI_ADMIN_ADDRESS={admin_address}
 export KESSAI_OPERATOR_KEY={operator_key}
+{kessai} payments create --flow points_and_card --amount 1000 --currency JPY \\
+  --tender points_reserve:alice:600 --tender card_charge:tok_ok:400 --merchant shop-1
 {kessai} tx list
 """
+
+_AdminPortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_PORT,
+        help="The port for operators; 0: any free one. Default: one above --port.",
+        show_default=False,
+    ),
+]
 
 
 @command(
@@ -76,17 +84,9 @@ def up(
         bool, typer.Option("--fresh", help="A new temporary folder, removed at the end.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The coordinator's port; 0: any free one.")
+        int, typer.Option(min=0, max=MAX_PORT, help="The coordinator's port; 0: any free one.")
     ] = 7300,
-    admin_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="The port for operators; 0: any free one.",
-            show_default="7301; with --port 0, any free one",
-        ),
-    ] = None,
+    admin_port: _AdminPortOption = None,
     participant: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,7 +107,7 @@ def up(
     keep it outside home folders. Flows that need a participant which is neither started nor named
     with --participant are not served.
     """
-    from coordinator.cli import folders, ports  # noqa: PLC0415 - only this command needs them
+    from coordinator.cli import folders  # noqa: PLC0415 - only this command needs it
 
     with needing_embedded():
         from coordinator.cli.stack import Plan, Stack  # noqa: PLC0415 - slow
@@ -115,12 +115,7 @@ def up(
     if fresh and data_dir is not None:
         raise typer.BadParameter("use --fresh or --data-dir, not both", param_hint="--fresh")
     participants = _addresses(participant)
-    address = f"127.0.0.1:{port}"
-    if admin_port is None:
-        admin_port = ADMIN_PORT if port else 0
-    admin_address = f"127.0.0.1:{admin_port}"
-    ports.refuse_taken(address, "--port")
-    ports.refuse_taken(admin_address, "--admin-port")
+    address, admin_address = _listen(port, admin_port)
     with Interruption() as interruption:
         folder = folders.temporary() if fresh else folders.kept(data_dir)
         plan = Plan(
@@ -151,15 +146,15 @@ def _run(stack: Stack, output: Format) -> None:
             say(f"flow {name} is not served: no address for {', '.join(missing)}; --participant")
         if output is Format.TABLE:
             welcome = WELCOME.format(
-                address=stack.address, api_key=stack.keys.api_key, kessai=this_command()
-            )
-            lines(f"A first payment, in another terminal:\n{welcome}")
-            operating = OPERATING.format(
+                address=stack.address,
+                api_key=stack.keys.api_key,
                 admin_address=stack.admin_address,
                 operator_key=stack.keys.operator_key,
                 kessai=this_command(),
             )
-            lines(f"As an operator:\n{operating}")
+            lines(
+                f"A first payment, and what an operator sees of it, in another terminal:\n{welcome}"
+            )
         say("press Ctrl-C to stop")
         ended = stack.wait()
         failure = stack.failure_of(ended)
@@ -171,6 +166,23 @@ def _run(stack: Stack, output: Format) -> None:
     if failure is not None:
         raise failure
     say("stopped")
+
+
+def _listen(port: int, admin_port: int | None) -> tuple[str, str]:
+    """The coordinator's addresses, for callers and for operators.
+
+    Raises Failure for one that is taken, BadParameter where operators would have none.
+    """
+    from coordinator.cli.ports import refuse_taken  # noqa: PLC0415 - only this command needs it
+
+    if admin_port is None:
+        admin_port = port + 1 if port else 0
+    if admin_port > MAX_PORT:
+        raise typer.BadParameter("there is no port above --port", param_hint="--admin-port")
+    address, admin_address = f"127.0.0.1:{port}", f"127.0.0.1:{admin_port}"
+    refuse_taken(address, "--port")
+    refuse_taken(admin_address, "--admin-port")
+    return address, admin_address
 
 
 def _addresses(participants: list[str] | None) -> Mapping[str, str]:

@@ -31,6 +31,8 @@ def test_there_is_every_command_the_issue_asks_for() -> None:
         "version", "keygen", "migrate", "serve", "up", "demo",
         "participant serve", "participant check",
         *(f"payments {name}" for name in ("create", "get", "list", "watch", "cancel", "journal")),
+        *(f"tx {name}" for name in ("list", "explain", "resume", "hold", "unhold", "cancel")),
+        "tx resolve", "flow list", "flow pause", "flow resume", "participants", "doctor",
         "payments capture", *(f"refunds {name}" for name in ("create", "get", "list", "watch")),
     }  # fmt: skip
     assert asked <= {" ".join(path) for path in ALL}
@@ -122,3 +124,24 @@ def test_the_help_of_serve_shows_every_default_and_what_is_required() -> None:
 def test_every_argument_has_a_description() -> None:
     check = get_command(app).commands["participant"].commands["check"]  # type: ignore[attr-defined] # a group
     assert all(parameter.help for parameter in check.params)
+
+
+def test_completion_can_be_installed() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert "--install-completion" in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("kessai tx re", {"resolve", "resume"}), ("kessai tx resolve --as ", {"captured"}),
+     ("kessai tx list --nee", {"--needs-attention"})],
+)  # fmt: skip
+def test_a_shell_completes_commands_options_and_choices(typed: str, expected: set[str]) -> None:
+    words = typed.split(" ")
+    env = {
+        "_KESSAI_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = CliRunner().invoke(app, [], env=env, prog_name="kessai")
+    assert expected <= {line.strip() for line in done.stdout.splitlines()}

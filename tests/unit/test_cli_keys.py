@@ -101,3 +101,15 @@ def test_a_file_that_is_not_keys_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="move it away"):
         kept_keys(path)
     assert path.read_text() == "{}"
+
+
+def test_a_file_of_keys_from_before_there_were_operators_gets_one_and_keeps_the_rest(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"api_key": "a", "seal_key": "s"}))
+    keys = kept_keys(path)
+    assert (keys.api_key, keys.seal_key) == ("a", "s")
+    assert keys.operator_key
+    assert kept_keys(path) == keys
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -176,7 +176,7 @@ def test_those_that_went_on_by_themselves_are_no_trouble_when_a_filter_chose_the
     admin.answer = stuck(3, refusals={"t1": BUSY})
     result = operate("tx", "resume", "--flow", "x")
     assert result.exit_code == 0
-    assert "2 resumed, 1 moves by itself" in result.stderr
+    assert "2 resumed, 1 not needed" in result.stderr
     admin.answer = stuck(3, refusals={OTHER: BUSY})
     assert operate("tx", "resume", TX, OTHER).exit_code == 1
 

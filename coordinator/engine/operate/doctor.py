@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 
 from coordinator.domain.errors import StoreUnavailable
-from coordinator.domain.record import Record
+from coordinator.domain.record import Record, evolve
 from coordinator.engine.operate.flows import FlowDesk, FlowView
 from coordinator.engine.operate.participants import ListParticipants, ParticipantView
 from coordinator.ports import (
@@ -74,7 +75,7 @@ class Doctor:
         Without the database only what does not need it is looked at.
         """
         try:
-            checks = await self._of_the_database()
+            checks = await _of_the_database(self._surroundings, self._clock)
             census = await self._store.census()
             flows = await self._flows.flows()
         except StoreUnavailable as error:
@@ -87,13 +88,28 @@ class Doctor:
         views = self._participants.seen(census or _NOBODY, reached)
         return checks + [_participant(view) for view in views]
 
-    async def _of_the_database(self) -> list[Check]:
-        before = self._clock.now()
-        facts = await self._surroundings.database()
-        took = self._clock.now() - before
-        answers = Check("database", CheckStatus.OK, f"it answers in {_ms(took)} ms")
-        ahead_s = (facts.now - before - took / 2).total_seconds()
-        return [answers, _clock(ahead_s, took.total_seconds() / 2), _schema(facts)]
+
+async def look_around(
+    surroundings: Surroundings, participants: Iterable[str], clock: Clock
+) -> Sequence[Check]:
+    """What can be checked where the service itself is down: what it stands on."""
+    try:
+        checks = await _of_the_database(surroundings, clock)
+    except StoreUnavailable as error:
+        checks = [_database_is_away(error)]
+    checks.append(_broker(await surroundings.broker(), None))
+    names = sorted(participants)
+    reached = await asyncio.gather(*(surroundings.participant(name) for name in names))
+    return checks + [_answer(name, found) for name, found in zip(names, reached, strict=True)]
+
+
+async def _of_the_database(surroundings: Surroundings, clock: Clock) -> list[Check]:
+    before = clock.now()
+    facts = await surroundings.database()
+    took = clock.now() - before
+    answers = Check("database", CheckStatus.OK, f"it answers in {_ms(took)} ms")
+    ahead_s = (facts.now - before - took / 2).total_seconds()
+    return [answers, _clock(ahead_s, took.total_seconds() / 2), _schema(facts)]
 
 
 _NOBODY = Census(
@@ -203,15 +219,26 @@ def _flow(view: FlowView) -> Check:
 
 
 def _participant(view: ParticipantView) -> Check:
-    name, status = f"participant:{view.name}", view.status
+    status, check = view.status, _answer(view.name, view.reached)
     waiting = f"{view.waiting} steps wait for it, the oldest for {view.oldest_s:.0f} s"
-    advice = "see that it runs and can be reached; what waits for it goes on when it answers"
-    if view.reached.reach in {Reach.UNREACHABLE, Reach.NOT_SERVING}:
-        more = f"; {waiting}" if view.waiting else ""
-        return Check(name, CheckStatus.FAILED, f"{view.reached.detail}{more}", advice)
+    if check.status is CheckStatus.FAILED:
+        return evolve(check, finding=f"{check.finding}; {waiting}") if view.waiting else check
     if status.breaker is not BreakerState.CLOSED:
         finding = f"it answers, but its breaker is {status.breaker} ({status.last_failure})"
-        return Check(name, CheckStatus.WARNING, finding, advice)
+        return Check(check.name, CheckStatus.WARNING, finding, _PARTICIPANT_ADVICE)
     if view.waiting:
-        return Check(name, CheckStatus.WARNING, f"it answers, and {waiting}", advice)
-    return Check(name, CheckStatus.OK, view.reached.detail or "it answers")
+        finding = f"it answers, and {waiting}"
+        return Check(check.name, CheckStatus.WARNING, finding, _PARTICIPANT_ADVICE)
+    return check
+
+
+_PARTICIPANT_ADVICE = (
+    "see that it runs and can be reached; what waits for it goes on when it answers"
+)
+
+
+def _answer(name: str, reached: Reached) -> Check:
+    name = f"participant:{name}"
+    if reached.reach in {Reach.UNREACHABLE, Reach.NOT_SERVING}:
+        return Check(name, CheckStatus.FAILED, reached.detail, _PARTICIPANT_ADVICE)
+    return Check(name, CheckStatus.OK, reached.detail or "it answers")
