@@ -44,8 +44,9 @@ def demo() -> None:
     """Tells the story of a few payments, with real processes in a temporary folder.
 
     Starts PostgreSQL, NATS, four participants and the coordinator, lets payments succeed, fail and
-    lose their answers, reserves, captures, cancels and refunds, and checks every ending in the
-    participants' own ledgers. Takes less than a minute and leaves nothing behind.
+    lose their answers, reserves, captures, cancels, refunds, stops a participant, kills the
+    coordinator, and checks every ending in the
+    participants' own ledgers. Takes about a minute and leaves nothing behind.
     """
     from coordinator.cli import folders, story  # noqa: PLC0415 - slow
 
@@ -70,6 +71,7 @@ def play(
     Returns what did not end as told, one sentence each.
     """
     from adapters.system import SystemClock  # noqa: PLC0415 - slow
+    from coordinator.cli.chapters_recovering import LEASE_S  # noqa: PLC0415 - slow
     from coordinator.cli.client import Client  # noqa: PLC0415 - slow
     from coordinator.cli.ledgers import Ledgers  # noqa: PLC0415 - slow
     from coordinator.cli.telling import World  # noqa: PLC0415 - slow
@@ -79,7 +81,8 @@ def play(
 
     clock = SystemClock()
     start = clock.now()
-    stack = Stack(Plan(folder, options=_options()), interruption)
+    settings = {"KESSAI_LEASE_S": f"{LEASE_S:g}"}
+    stack = Stack(Plan(folder, options=_options(), settings=settings), interruption)
     say("Starting PostgreSQL, NATS, four participants and the coordinator …")
     try:
         stack.start()
@@ -89,7 +92,7 @@ def play(
             Ledgers(urls) as ledgers,
             Client(stack.address, stack.keys.api_key, CALL_TIMEOUT_S) as client,
         ):
-            problems = _tell(World(client, ledgers, clock), chapters)
+            problems = _tell(World(client, ledgers, clock, stack), chapters)
             problems += _settle_up(stack, client, ledgers)
     finally:
         stack.stop()
@@ -134,15 +137,20 @@ def _tell(world: World, chapters: Sequence[Chapter]) -> list[str]:
 
 def _settle_up(stack: Stack, client: Client, ledgers: Ledgers) -> list[str]:
     """The end: payments, refunds, ledgers, events, and whether money in = money out."""
+    from coordinator.cli.chapters_recovering import CROWD_CUSTOMER  # noqa: PLC0415 - slow
     from coordinator.cli.events import collect  # noqa: PLC0415 - slow
     from coordinator.cli.ledgers import imbalances  # noqa: PLC0415 - slow
     from coordinator.cli.show import payments_view, refunds_view  # noqa: PLC0415 - slow
 
     payments = _payments(client)
-    refunds = [made for payment in payments for made in client.refunds(payment.payment_id)]
+    crowd = [each for each in payments if each.customer_id == CROWD_CUSTOMER]
+    told = [each for each in payments if each.customer_id != CROWD_CUSTOMER]
+    refunds = [made for payment in told for made in client.refunds(payment.payment_id)]
     books = ledgers.books()
     _line("\nPayments", style="bold")
-    data().print(payments_view(payments, data().width))
+    data().print(payments_view(told, data().width))
+    if crowd:
+        _line(f"… and the {len(crowd):,} under which the coordinator was killed.")
     if refunds:
         _line("\nRefunds", style="bold")
         data().print(refunds_view(refunds, data().width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coordinator.cli import chapters_paying as paying
+from coordinator.cli import chapters_recovering as recovering
 from coordinator.cli import chapters_refunding as refunding
 from coordinator.cli import chapters_reserving as reserving
 from coordinator.cli.telling import Chapter
@@ -23,4 +24,6 @@ CHAPTERS = (
     Chapter("Two refunds divided in different ways, then the rest", refunding.refunded_in_parts),
     Chapter("A refund of more than is left", refunding.refunded_too_much),
     Chapter("A refund that its merchant cannot pay", refunding.merchant_cannot_pay),
+    Chapter("A participant that stops, and comes back", recovering.participant_stops),
+    Chapter("The coordinator killed with 200 payments under way", recovering.coordinator_killed),
 )

@@ -16,6 +16,7 @@ from coordinator.cli.client import Client
 from coordinator.cli.failures import Failure
 from coordinator.cli.ledgers import CURRENCY, Effect, Ledgers
 from coordinator.cli.show import state_name
+from coordinator.cli.stack import Stack
 
 SHOP = "shop-1"
 
@@ -31,6 +32,7 @@ class World:
     client: Client
     ledgers: Ledgers
     clock: SystemClock
+    stack: Stack
 
     def effects(self, payment_id: str) -> dict[str, Effect]:
         """What the payment did at each participant."""
