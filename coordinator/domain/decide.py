@@ -193,18 +193,26 @@ def _cancelling(transaction: Transaction, flow: Flow, now: datetime) -> Action:
 
 def _ask(transaction: Transaction, steps: list[Step], flow: Flow, now: datetime) -> Action:
     """Cancels while the transaction is released, and what a partial capture drops; confirms."""
-    releasing = transaction.state is State.CANCELLING
     due = tuple(
-        _call(
-            transaction,
-            flow,
-            Operation.CANCEL if releasing or step.dropped else Operation.CONFIRM,
-            step,
-        )
+        _call(transaction, flow, _operation(transaction.state, step, flow), step)
         for step in steps
         if _is_due(step, now)
     )
     return Perform(due) if due else Wait(_next_attempt(steps))
+
+
+def _operation(state: State, step: Step, flow: Flow) -> Operation:
+    """A pivot that does not answer its Confirm is now and then asked what holds.
+
+    Its participant may have forgotten the Confirm's answer, or cancelled (by an operator's order,
+    of which a crash left no trace): then every Confirm fails for ever, and only a Query tells.
+    """
+    if state is State.CANCELLING or step.dropped:
+        return Operation.CANCEL
+    often = flow.by_name[step.phase].retry.attempts
+    if state is State.CAPTURING and step.attempts and step.attempts % often == 0:
+        return Operation.QUERY
+    return Operation.CONFIRM
 
 
 def _call(

@@ -281,7 +281,9 @@ def _wait(transaction: Transaction, call: Call, now: datetime) -> WaitsFor:
             return WaitsFor(WaitCode.CUSTOMER, f"{text}; {again}", step.phase, until)
         text = f"{title} decides later, until {ends}; {again}"
         return WaitsFor(WaitCode.PARTICIPANT, text, step.phase, until)
-    what = call.operation.value.capitalize()
+    # Now and then a pivot is asked what holds, instead of being asked to confirm.
+    asked = Operation.CONFIRM if transaction.state is State.CAPTURING else call.operation
+    what = asked.value.capitalize()
     if step.refusal_code and step.last_error == step.refusal_code:
         why = f"{step.refusal_code}: {step.refusal_reason}"
         return WaitsFor(

@@ -119,7 +119,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
     if isinstance(outcome, Applied):
         return evolve(
             step,
-            status=_DONE[operation],
+            status=StepStatus.CONFIRMED if outcome.confirmed else _DONE[operation],
             source=forgotten,
             attempts=attempts,
             next_attempt_at=None,

@@ -167,6 +167,10 @@ class Fence:
                 return Pending()
             case "refused":
                 return Refused("NO_FUNDS", "Not enough.")
+            case "capture refused":
+                return Refused("CAPTURE_REFUSED", "The issuer changed its mind.")
+            case "confirmed":
+                return Applied("ref", confirmed=True)
             case "cancelled":
                 return Refused("CANCELLED_AT_PARTICIPANT", "It was cancelled before.")
             case status:

@@ -225,7 +225,7 @@ async def resolve_until_it_is_done(world: World, transaction_id: TransactionId) 
         return  # it was written down before the process died
 
 
-def test_a_cancel_whose_answer_was_lost_is_journaled_and_the_answer_given_again_ends_it() -> None:
+def test_a_cancel_whose_answer_was_lost_is_journaled_and_the_answer_given_again_counts() -> None:
     async def play() -> None:
         silent = lost(CARD, Operation.CANCEL, fault=LoseReply())
         world = World(lambda tx, call, n: silent(tx, call, n) or broken(tx, call, n))
@@ -235,16 +235,28 @@ def test_a_cancel_whose_answer_was_lost_is_journaled_and_the_answer_given_again_
             await world.resolve(found.id, CARD, CANCELLED, ALICE)
         journal = await world.store.journal(found.id, 0, 1000)
         assert ("cancel", "unknown") in [(line.operation, line.outcome) for line in journal]
-        silent.healed = broken.healed = True
-        await world.clock.sleep(60.0)
-        await world.recover.run_once()
-        await world.clock.sleep(60.0)
-        still = await world.store.get(found.id)
-        assert still is not None
-        assert still.state is State.CAPTURING, "a Confirm after the Cancel proves nothing"
+        silent.healed = True
         done = await world.resolve(found.id, CARD, CANCELLED, ALICE)
         assert done.said is Said.CANCELLED
         assert (await ended(world, found.id)).state is State.FAILED
+        await world.close()
+
+    run(play())
+
+
+def test_a_cancel_of_which_a_crash_left_no_trace_is_found_without_the_operator() -> None:
+    async def play() -> None:
+        silent = lost(CARD, Operation.CANCEL, fault=LoseReply())
+        broken = lost(CARD, Operation.CONFIRM)
+        world = World(lambda tx, call, n: silent(tx, call, n) or broken(tx, call, n))
+        found = await stuck(world)
+        with pytest.raises(ParticipantSilent):
+            await world.resolve(found.id, CARD, CANCELLED, ALICE)
+        assert world.participants["card"].records[found.id, CARD] is Held.CANCELLED
+        silent.healed = broken.healed = True
+        failed = await ended(world, found.id)  # every Confirm fails, until a Query tells
+        assert failed.failure is not None
+        assert failed.failure.code == "CANCELLED_AT_PARTICIPANT"
         await world.close()
 
     run(play())

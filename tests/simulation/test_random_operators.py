@@ -74,7 +74,7 @@ async def play(seed: int) -> None:
             await world.unhold(transaction_id, Order("alice", ""))
         healed.append(True)
         for transaction_id in made:
-            await answer_what_is_left(world, transaction_id)
+            await world.until_settled(transaction_id)
         await world.clock.sleep(100.0)  # whatever was late has arrived by now
         for transaction_id in made:
             check(await world.scene(transaction_id))
@@ -138,16 +138,3 @@ def act(
             *[resolve] * 4,
         ]
     )
-
-
-async def answer_what_is_left(world: World, transaction_id: TransactionId) -> None:
-    """Runs it to its end; a pivot that was cancelled before a crash waits for its answer again."""
-    for _ in range(5):
-        await world.clock.sleep(400.0)
-        await world.recover.run_once()
-        story = await world.explain(transaction_id, 1)
-        for each in story.answers:
-            if StepAnswer.CANCELLED in each.possible and StepAnswer.CONFIRMED in each.possible:
-                order = Order("alice", "it was cancelled there before")
-                await world.resolve(transaction_id, each.phase, StepAnswer.CANCELLED, order)
-    await world.until_settled(transaction_id)

@@ -154,6 +154,8 @@ class Run:
         assert call.timeout_s > 0
         pivot = self.flow.pivot
         match call.operation:
+            case Operation.QUERY if state is State.CAPTURING:
+                assert call.phase is pivot, "only a pivot is asked after the decision"
             case Operation.TRY | Operation.QUERY:
                 assert state is State.CREATED
                 source = SOURCES.get(call.phase.name, "merchant-1")

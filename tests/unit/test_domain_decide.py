@@ -196,6 +196,31 @@ def test_an_unanswered_pivot_is_waited_for_and_nothing_else_leaves() -> None:
     assert decide(draft.transaction, BOTH, NOW) == Wait(NOW + timedelta(seconds=7))
 
 
+@pytest.mark.parametrize(
+    ("attempts", "operation"),
+    [
+        (0, Operation.CONFIRM),
+        (9, Operation.CONFIRM),
+        (10, Operation.QUERY),
+        (11, Operation.CONFIRM),
+        (20, Operation.QUERY),
+    ],
+)
+def test_a_pivot_that_does_not_answer_is_now_and_then_asked_what_holds(
+    attempts: int, operation: Operation
+) -> None:
+    draft = standing(State.CAPTURING)
+    step = evolve(draft.transaction.step("card_charge"), attempts=attempts)
+    assert calls(with_step(draft, step)) == [("card_charge", operation)]
+
+
+def test_the_others_are_confirmed_however_often_it_takes() -> None:
+    draft = standing(State.SETTLING, card_charge=StepStatus.CONFIRMED)
+    for phase in ("points_reserve", "merchant_credit"):
+        draft = with_step(draft, evolve(draft.transaction.step(phase), attempts=10))
+    assert {operation for _phase, operation in calls(draft)} == {Operation.CONFIRM}
+
+
 def test_a_confirmed_pivot_settles() -> None:
     draft = standing(State.CAPTURING, card_charge=StepStatus.CONFIRMED)
     assert decide(draft.transaction, BOTH, NOW) == Advance((Event.SETTLE,))

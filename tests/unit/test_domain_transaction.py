@@ -47,6 +47,7 @@ REFUND_ID = TransactionId("0197f2a0-0000-7000-8000-000000000009")
 S = StepStatus
 O = Operation  # noqa: E741 - the tables below are read by their shape
 YES, NO, WAIT = Applied("ref-1"), Refused("NO_FUNDS", "Not enough."), Pending("ref-2")
+FINAL = Applied("ref-1", confirmed=True)
 LOST, ODD = Unknown("UNAVAILABLE", "gone"), Unknown("ANSWER_MISMATCH", "amount", suspicious=True)
 CARD_DONE = {"card_charge": S.CONFIRMED}
 SECRET = SOURCES["card_charge"]
@@ -176,6 +177,11 @@ EXPECTED: list[tuple[State, str, Operation, Outcome, Expected]] = [
     (State.CAPTURING, "card_charge", O.CONFIRM, WAIT, (S.HELD, 2.0, "")),
     (State.CAPTURING, "card_charge", O.CONFIRM, LOST, (S.HELD, 0.1, "")),
     (State.CAPTURING, "card_charge", O.CONFIRM, ODD, (S.HELD, 0.1, "ANSWER_MISMATCH")),
+    (State.CAPTURING, "card_charge", O.QUERY, YES, (S.HELD, None, "")),
+    (State.CAPTURING, "card_charge", O.QUERY, FINAL, (S.CONFIRMED, None, "")),
+    (State.CAPTURING, "card_charge", O.QUERY, NO, (S.REFUSED, None, "")),
+    (State.CAPTURING, "card_charge", O.QUERY, WAIT, (S.HELD, 2.0, "")),
+    (State.CAPTURING, "card_charge", O.QUERY, LOST, (S.HELD, 0.1, "")),
     (State.SETTLING, "points_reserve", O.CONFIRM, YES, (S.CONFIRMED, None, "")),
     (State.SETTLING, "points_reserve", O.CONFIRM, NO, (S.HELD, 300.0, "REFUSED_AFTER_DECISION")),
     (State.SETTLING, "points_reserve", O.CONFIRM, WAIT, (S.HELD, 2.0, "")),

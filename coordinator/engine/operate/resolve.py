@@ -2,7 +2,8 @@
 
 What counts is decided in `domain.resolving`. A pivot that was not captured is cancelled at its
 participant before the answer is written down. A crash between the two leaves the payment CAPTURING
-with a pivot whose Confirm can only fail: the same answer, given again, ends it.
+with a pivot whose Confirm can only fail: the same answer, given again, ends it, and so does the
+Query that `decide` asks from time to time.
 """
 
 from __future__ import annotations
