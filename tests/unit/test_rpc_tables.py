@@ -16,9 +16,11 @@ from kessai.payments.v1 import payments_pb2 as pb
 
 from coordinator.domain import errors, operator_errors
 from coordinator.domain.machine import State
+from coordinator.domain.permitted import WaitCode
 from coordinator.domain.transaction import StepStatus
 from coordinator.engine import accept, capture, shares
-from coordinator.rpc import gate, mapping, parts
+from coordinator.engine.operate import flows, resolve
+from coordinator.rpc import admin, admin_mapping, gate, mapping, parts
 from coordinator.rpc.errors import INTERNAL_MESSAGE, STATUS, status_of
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +96,35 @@ def test_every_violation_of_a_payment_is_documented() -> None:
     assert len(codes) > 12
     for code in codes:
         assert code in DOCS, code
+
+
+def test_every_violation_of_an_operators_call_is_documented() -> None:
+    source = "".join(inspect.getsource(each) for each in (admin, admin_mapping, resolve, flows))
+    codes = re.findall(r'Violation\([^"]*"[^"]*", "([A-Z_]+)"', source)
+    codes += re.findall(r'Violation\(field, "([A-Z_]+)"', source)
+    assert set(codes) >= {"UNKNOWN_PHASE", "UNKNOWN_FLOW", "UNKNOWN_PARTICIPANT", "CARD_NUMBER"}
+    for code in codes:
+        assert code in DOCS, code
+
+
+def test_every_wait_and_refusal_of_an_operator_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    for code in WaitCode:
+        assert code.value in page, code
+    for method in admin_pb2.DESCRIPTOR.services_by_name["AdminService"].methods:
+        assert method.name in page, method.name
+
+
+def test_every_value_of_an_operators_enums_has_its_number() -> None:
+    tables: list[tuple[Any, Any]] = [
+        (admin_pb2.OperatorAction, admin_mapping.ACTIONS),
+        (admin_pb2.StepAnswer, admin_mapping.ANSWERS),
+        (admin_pb2.BreakerState, admin_mapping.BREAKERS),
+        (admin_pb2.Reachability, admin_mapping.REACHABILITIES),
+        (admin_pb2.CheckStatus, admin_mapping.CHECKS),
+    ]
+    for enum, table in tables:
+        assert sorted(table.values()) == sorted(enum.values())[1:]
 
 
 def test_every_state_and_status_has_its_number() -> None:
