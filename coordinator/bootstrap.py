@@ -39,6 +39,7 @@ from coordinator.engine.periodic import Periodic
 from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
+from coordinator.engine.renew import Renew
 from coordinator.engine.report import Report
 from coordinator.metrics.monitoring import Monitoring
 from coordinator.ports import Ids, Observer
@@ -190,11 +191,18 @@ def _intake(world: World, settings: Settings) -> Intake:
 def _services(
     world: World, settings: Settings, driver: Driver, intake: Intake
 ) -> tuple[Periodic, ...]:
+    renew = Renew(store=world.store, driver=driver, lease_s=settings.lease_s)
     services: list[tuple[str, Callable[[], Awaitable[int]], float]] = [
-        ("intake", intake.run_once, INTERVAL_S)
+        ("intake", intake.run_once, INTERVAL_S),
+        ("renew", renew.run_once, renew.interval_s),
     ]
     if settings.role.works:
-        recover = Recover(store=world.store, driver=driver, max_in_flight=settings.max_in_flight)
+        recover = Recover(
+            store=world.store,
+            driver=driver,
+            max_in_flight=settings.max_in_flight,
+            clock=world.clock,
+        )
         services.append(("recover", recover.run_once, settings.recover_interval_s))
     if settings.role.works and world.publisher is not None:
         relay = Relay(store=world.store, publisher=world.publisher, observer=world.observer)

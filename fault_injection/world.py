@@ -41,6 +41,7 @@ from coordinator.engine.operate.resume import Resume
 from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
+from coordinator.engine.renew import Renew
 from coordinator.engine.report import Report
 from coordinator.ports import BreakerState, CommitResult
 from coordinator.telemetry import AlsoCommitted
@@ -255,7 +256,10 @@ class World:
         self.unhold = Unhold(desk)
         self.operator_cancel = CancelByOperator(desk)
         self.resolve = Resolve(desk=desk, participants=self.participants)
-        self.recover = Recover(store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT)
+        self.recover = Recover(
+            store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT, clock=self.clock
+        )
+        self.renew = Renew(store=self.store, driver=self.driver, lease_s=LEASE_S)
         self.relay = Relay(store=self.store, publisher=self.publisher, observer=self.observer)
 
     async def crash(self) -> None:
@@ -318,6 +322,7 @@ class World:
             assert found is not None
             if enough(found) or self.clock.now() >= end:
                 return found
+            await self.renew.run_once()
             await self.recover.run_once()
             await self.clock.sleep(RECOVER_EVERY_S)
 

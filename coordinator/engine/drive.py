@@ -9,20 +9,19 @@ compare-and-set.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from coordinator.domain.decide import Advance, Call, Perform, Rest, decide
+from coordinator.domain.decide import Advance, Perform, Rest, decide
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import Event, State
 from coordinator.domain.moves import advance, record
-from coordinator.domain.outcome import Outcome, Refused, Unknown
-from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Change, Draft, Result, Transaction, as_recovered, flow_of
+from coordinator.domain.transaction import Change, Draft, Transaction, as_recovered, flow_of
+from coordinator.engine.calls import Calls
 from coordinator.engine.returned import note_returned
 from coordinator.engine.updates import Updates
 from coordinator.ports import (
@@ -67,15 +66,15 @@ class Driver:
         patience_s: float,
     ) -> None:
         self._store = store
-        self._participants = participants
         self._flows = flows
         self._clock = clock
-        self._randomness = randomness
+        self._calls = Calls(participants, randomness=randomness, observer=observer)
         self._observer = observer
         self._owner = owner
         self._patience = timedelta(seconds=patience_s)
         self._tasks: dict[TransactionId, asyncio.Task[None]] = {}
         self._known: dict[TransactionId, Transaction] = {}
+        self._committing: set[TransactionId] = set()
         self._submitting: dict[asyncio.Task[None], asyncio.Future[CommitResult]] = {}
         self.updates = Updates(store, self._known.get)
 
@@ -83,6 +82,11 @@ class Driver:
     def in_flight(self) -> int:
         """How many transactions this process drives now."""
         return len(self._tasks)
+
+    @property
+    def committing(self) -> int:
+        """How many commits of this process are under way."""
+        return len(self._committing) + len(self._submitting)
 
     async def submit(self, change: Change) -> CommitResult:
         """Commits a change that was decided beside the driver: a new payment, a cancel.
@@ -116,6 +120,28 @@ class Driver:
         """
         if transaction.claimed_by == self._owner:
             self.start(as_recovered(transaction))
+
+    def not_committed_for(self, seconds: float) -> list[Transaction]:
+        """What it drives whose last commit, by any process, is so long ago or longer."""
+        now = self._clock.now()
+        recently = now - timedelta(seconds=seconds)
+        return [
+            known
+            for known in self._known.values()
+            # The time may be that of another process, whose clock may be ahead.
+            if not recently < known.updated_at <= now and known.id not in self._committing
+        ]
+
+    def lose(self, transaction: Transaction) -> None:
+        """Another process holds it: what runs for it here is dropped.
+
+        Unless something was committed since it stood like `transaction`, or is being committed: it
+        may be that very commit that gave the claim back.
+        """
+        known, task = self._known.get(transaction.id), self._tasks.get(transaction.id)
+        if known is transaction and task is not None and transaction.id not in self._committing:
+            task.cancel()
+            self._observer.claim_lost(transaction.id)
 
     def drives(self, transaction_id: TransactionId) -> bool:
         """Whether a task of this process drives it now."""
@@ -204,7 +230,7 @@ class Driver:
         while draft is not None:
             action = decide(draft.transaction, flow, now)
             if isinstance(action, Perform):
-                results = await self._perform(draft.transaction, action.calls)
+                results = await self._calls.perform(draft.transaction, action.calls)
                 now = self._clock.now()
                 draft = record(draft, flow, results, now)
                 continue
@@ -225,50 +251,6 @@ class Driver:
             return False
         created = transaction.state is State.CREATED
         return wait <= (max(TRY_PATIENCE, self._patience) if created else self._patience)
-
-    async def _perform(self, transaction: Transaction, calls: Sequence[Call]) -> list[Result]:
-        """The results of all calls, in their order.
-
-        Once a Try is refused the others are not waited for: the payment is going to be released,
-        and the payer is told at once. They were sent, so they count as unknown.
-        """
-        if len(calls) == 1:
-            return [await self._call(transaction, calls[0])]
-        tasks = [
-            asyncio.create_task(self._call(transaction, call), name=transaction.id)
-            for call in calls
-        ]
-        enough = asyncio.get_running_loop().create_future()
-        left = len(tasks)
-
-        def ended(task: asyncio.Task[Result]) -> None:
-            nonlocal left
-            left -= 1
-            refused = not task.cancelled() and _refused_try(task.result())
-            if (refused or not left) and not enough.done():
-                enough.set_result(None)
-
-        for task in tasks:
-            task.add_done_callback(ended)
-        try:
-            await enough
-            return [
-                task.result() if task.done() else _abandoned(call)
-                for task, call in zip(tasks, calls, strict=True)
-            ]
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _call(self, transaction: Transaction, call: Call) -> Result:
-        participant = self._participants[call.phase.participant]
-        outcome: Outcome
-        try:
-            outcome = await participant.perform(transaction.id, call, transaction.reserved_until)
-        except Exception as error:  # noqa: BLE001 - whatever it raises, money may have moved
-            self._observer.troubled(f"adapter {call.phase.participant}", error, transaction.id)
-            outcome = Unknown("ADAPTER_ERROR", type(error).__name__)
-        return Result(call.phase.name, call.operation, outcome, self._randomness.draw())
 
     async def _commit(self, draft: Draft, now: datetime) -> Draft | None:
         """The draft to go on from, or None when somebody else drives the transaction."""
@@ -305,9 +287,13 @@ class Driver:
 
     async def _write(self, change: Change) -> Draft | None:
         """Commits; None when somebody else drives the transaction."""
-        result = await self._patiently(
-            "commit", change.after.id, lambda: self._store.commit(change)
-        )
+        self._committing.add(change.after.id)
+        try:
+            result = await self._patiently(
+                "commit", change.after.id, lambda: self._store.commit(change)
+            )
+        finally:
+            self._committing.discard(change.after.id)
         if isinstance(result, Committed):
             self._observer.committed(change)
             self._publish(result.transaction)
@@ -382,13 +368,3 @@ def is_same_write(row: Transaction, change: Change) -> bool:
 
 def _as_stored(transaction: Transaction) -> Draft:
     return Draft(transaction, stored=transaction.steps)
-
-
-def _refused_try(result: Result) -> bool:
-    return result.operation is Operation.TRY and isinstance(result.outcome, Refused)
-
-
-def _abandoned(call: Call) -> Result:
-    return Result(
-        call.phase.name, call.operation, Unknown("ABANDONED", "another step was refused first")
-    )
