@@ -1,9 +1,9 @@
 """How a coordinator stops: nothing new is taken, what is under way is finished or given back.
 
-In this order: health says NOT_SERVING and calls are refused; recovery takes up no more; calls and
-transactions under way get `drain_s` to end; those who still wait are told how their payment stands;
-what is still driven is dropped where it durably stands, and its claim given back, due at once, so
-that another process goes on with its next recovery scan instead of after the lease.
+In this order: health says NOT_SERVING and new calls are refused; recovery takes up no more; calls
+and transactions under way get `drain_s` to end; those who still wait are told how their payment
+stands; what is still driven is dropped where it durably stands, and its claim given back, due at
+once, so that another process goes on with its next recovery scan instead of after the lease.
 """
 
 from __future__ import annotations

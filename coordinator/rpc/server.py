@@ -5,7 +5,6 @@ A process that only works (KESSAI_ROLE=work) serves health alone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
@@ -26,8 +25,6 @@ from coordinator.rpc.payments import PaymentServicer
 SERVICE = payments_pb2.DESCRIPTOR.services_by_name["PaymentService"].full_name
 CALLBACKS = callbacks_pb2.DESCRIPTOR.services_by_name["CallbackService"].full_name
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
-FOREVER_S = 86_400.0
-"""Longer than any drain, in seconds: when the calls under way have to end is not gRPC's to say."""
 HARD_LIMIT_BYTES = 1024 * 1024
 """Above this gRPC itself hangs up; below it the gate refuses politely."""
 
@@ -68,7 +65,6 @@ class GrpcServer:
         handlers = {name: _handlers(name, servicer, add) for name, servicer, add in services}
         self._server.add_generic_rpc_handlers(tuple(handlers.values()))
         self._names = ("", *handlers)
-        self._refusing: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # stubs: sync only
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
@@ -88,19 +84,17 @@ class GrpcServer:
         await self._tell(health_pb2.HealthCheckResponse.SERVING)
 
     async def refuse(self) -> None:
-        """Says NOT_SERVING and takes no more connections and calls; those under way go on."""
+        """Says NOT_SERVING. It is the gate that refuses, with a reason."""
         await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._refusing is None:
-            self._refusing = asyncio.create_task(self._server.stop(FOREVER_S))
-            # Its first step, which refuses: without waiting for the calls under way.
-            await asyncio.wait([self._refusing], timeout=0)
 
     async def stop(self) -> None:
-        """Refuses, and ends whatever is under way."""
+        """Says NOT_SERVING and ends whatever is under way.
+
+        gRPC ends calls that arrive at this very moment with a bare CANCELLED, and has no way to
+        refuse new ones without doing so; therefore the gate refuses first, while calls end.
+        """
         await self.refuse()
         await self._server.stop(None)
-        if self._refusing is not None:
-            await self._refusing
 
     async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in self._names:
