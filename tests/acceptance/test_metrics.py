@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import urllib.request
 from pathlib import Path
@@ -28,6 +29,7 @@ def scraped(stack: Stack) -> dict[str, Samples]:
     url = f"http://{metrics_address(stack)}/metrics"
     with urllib.request.urlopen(url, timeout=10) as response:
         text = response.read().decode()
+    assert not re.search("tok_|alice|shop-1|demo", text), "nothing of a request is in the metrics"
     found: dict[str, Samples] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

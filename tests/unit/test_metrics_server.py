@@ -29,6 +29,7 @@ def test_the_metrics_are_served_as_prometheus_reads_them(server: MetricsServer) 
     text = fetched(server.address)
     assert 'kessai_build_info{version="1.2.3"} 1.0' in text
     assert "process_resident_memory_bytes" in text
+    assert "_created" not in text
 
 
 def test_a_taken_port_is_refused_with_what_to_do(server: MetricsServer) -> None:
