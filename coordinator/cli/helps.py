@@ -35,13 +35,18 @@ def command(
     *examples: str,
     name: str | None = None,
     interruptible: bool = True,
+    forwards: bool = False,
     **codes: str,
 ) -> Callable[[Command], Command]:
-    """Adds a function to `app` as a command; its docstring, examples and codes are the help."""
+    """Adds a function to `app` as a command; its docstring, examples and codes are the help.
+
+    One that `forwards` gets what it does not know in its context, for another command to read.
+    """
+    unknown = {"allow_extra_args": True, "ignore_unknown_options": True} if forwards else None
 
     def add(function: Command) -> Command:
         end = epilog(*examples, interruptible=interruptible, **codes)
-        app.command(name, help=_flowed(function), epilog=end)(function)
+        app.command(name, help=_flowed(function), epilog=end, context_settings=unknown)(function)
         return function
 
     return add

@@ -18,6 +18,7 @@ from coordinator.cli import (
     reading,
     refunds,
     server,
+    settings,
     tx,
     tx_acts,
     tx_resolve,
@@ -50,6 +51,7 @@ app.add_typer(payments.app)
 app.add_typer(refunds.app)
 app.add_typer(tx.app)
 app.add_typer(flow.app)
+app.add_typer(settings.app)
 app.add_typer(participant.app)
 
 

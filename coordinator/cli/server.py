@@ -241,7 +241,7 @@ def serve(
     )
 
     try:
-        settings = _settings(flags)
+        settings = load_settings(flags)
         if lifeline:
             hold_lifeline()
         _run(settings)
@@ -274,23 +274,31 @@ _OF_SERVING = ("caller", "limit", "max_amount_minor", "deadline_margin_s")
 _OF_WORKING = ("nats_url", "recover_interval_s", "relay_interval_s")
 
 
-def _settings(flags: Mapping[str, Any]) -> Settings:
+def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of `serve` as settings by their names; None for what was not given.
+
+    Raises typer.BadParameter.
+    """
+    given = {name: value for name, value in flags.items() if name != "lifeline"}
+    return {
+        "participants": parse_pairs("--participant", given.pop("participant")),
+        "callers": parse_pairs("--caller", given.pop("caller")),
+        "operators": parse_pairs("--operator", given.pop("operator")),
+        "flows": given.pop("flow") or None,
+        "limits": parse_objects("--limit", given.pop("limit")),
+        "participant_limits": parse_objects("--participant-limit", given.pop("participant_limit")),
+        **given,
+    }
+
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
     """The settings, of which `flags` were given unless they are None.
 
     Raises Failure, typer.BadParameter, ConfigurationError.
     """
     from coordinator import config  # noqa: PLC0415 - slow
 
-    given = {name: value for name, value in flags.items() if name != "lifeline"}
-    settings = config.load(
-        participants=parse_pairs("--participant", given.pop("participant")),
-        callers=parse_pairs("--caller", given.pop("caller")),
-        operators=parse_pairs("--operator", given.pop("operator")),
-        flows=given.pop("flow") or None,
-        limits=parse_objects("--limit", given.pop("limit")),
-        participant_limits=parse_objects("--participant-limit", given.pop("participant_limit")),
-        **given,
-    )
+    settings = config.load(**given_settings(flags))
     _refuse_idle(settings.role, flags)
     return settings
 
