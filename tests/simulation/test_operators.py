@@ -29,8 +29,11 @@ from coordinator.domain.record import evolve
 from coordinator.domain.resolving import Said
 from coordinator.domain.transaction import EntryKind, StepStatus, Transaction
 from coordinator.engine.operate.desk import Order
+from coordinator.engine.refund import NewRefund
+from coordinator.engine.shares import Part
 from fault_injection.invariants import check
 from fault_injection.model_participant import (
+    Defer,
     Fault,
     Held,
     Late,
@@ -489,6 +492,61 @@ def test_an_operator_cancels_what_is_not_decided_and_nothing_else() -> None:
         paid = await ended(world, capturing.transaction.id)
         with pytest.raises(AlreadySettled, match="a refund gives the money back"):
             await world.operator_cancel(paid.id, ALICE)
+        await world.close()
+
+    run(play())
+
+
+# --- refunds ---------------------------------------------------------------------------------
+
+
+async def refunded(world: World) -> Transaction:
+    """A refund of a paid payment, as it stands after a minute; `world` has begun."""
+    accepted = await world.accept(payment(), 0.0)
+    paid = await world.until_settled(accepted.transaction.id)
+    refund = await world.refund(NewRefund("shop", "refund-1", paid.id, Part()))
+    for _ in range(12):
+        await world.clock.sleep(5.0)
+        await world.recover.run_once()
+    await world.clock.sleep(4.0)
+    found = await world.store.get(refund.transaction.id)
+    assert found is not None
+    return found
+
+
+def of_refunds(script: Script) -> Healing:
+    """The script for refunds alone."""
+    return Healing(lambda tx, call, n: script(tx, call, n) if call.refund_of else None)
+
+
+def test_a_refund_whose_answer_was_lost_is_resolved_and_its_payment_knows() -> None:
+    async def play() -> None:
+        world = World(of_refunds(lost(CARD, Operation.CONFIRM, fault=LoseReply())))
+        await world.start()
+        found = await refunded(world)
+        assert found.state is State.SETTLING
+        with pytest.raises(AnswerNotPossible):
+            await world.resolve(found.id, CARD, CANCELLED, ALICE)
+        await world.resolve(found.id, CARD, CONFIRMED, ALICE)
+        assert (await ended(world, found.id)).state is State.PAID
+        assert found.refund_of is not None
+        paid = await ended(world, found.refund_of.payment_id)
+        assert paid.state is State.REFUNDED
+        await world.close()
+
+    run(play())
+
+
+def test_a_refund_is_cancelled_while_it_is_not_decided() -> None:
+    async def play() -> None:
+        world = World(of_refunds(at(MERCHANT, Operation.TRY, Defer(10_000.0), 1)))
+        await world.start()
+        found = await refunded(world)
+        assert found.state is State.CREATED
+        await world.operator_cancel(found.id, ALICE)
+        failed = await ended(world, found.id)
+        assert failed.failure is not None
+        assert failed.failure.code == "CANCELLED_BY_OPERATOR"
         await world.close()
 
     run(play())

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from adapters.guarded_participant import GuardedParticipant
-from coordinator.domain import decide, opening
+from coordinator.domain import decide, opening, resolving
 from coordinator.domain.machine import Event, State
+from coordinator.domain.operator_errors import ParticipantSilent
 from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown
+from coordinator.domain.permitted import StepAnswer
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Draft, Failure, RefundOf, Step, StepStatus, Transaction
 from coordinator.engine import drive, recover, refund, returned
+from coordinator.engine.operate import resolve
+from coordinator.engine.operate.desk import Order
 from fault_injection.invariants import Scene, Violation, check
 from fault_injection.model_participant import (
     Held,
@@ -203,3 +208,31 @@ def test_a_partial_capture_that_keeps_what_it_drops_is_caught(
     monkeypatch.setattr(Step, "dropped", property(lambda _step: False))
     with pytest.raises(Violation):
         run(walk(World(), "capture from the last tender", "points_and_card"))
+
+
+async def operator_is_wrong(patch: pytest.MonkeyPatch, judgement: resolving.Judgement) -> None:
+    """An operator says that nothing was captured, when it was; the participant is not believed."""
+    world = World(at("card_charge", Operation.CONFIRM, LoseReply(), 5))
+    await world.start()
+    accepted = await world.accept(payment(), 0.0)
+    await world.clock.sleep(3.0)
+    patch.setattr(resolve, "judge", lambda *_: judgement)
+    order = Order("alice", "they say that nothing was captured")
+    with suppress(ParticipantSilent):
+        await world.resolve(accepted.transaction.id, "card_charge", StepAnswer.CANCELLED, order)
+    await world.until_settled(accepted.transaction.id)
+    check(await world.scene(accepted.transaction.id))
+    await world.close()
+
+
+def test_taking_an_operators_word_that_nothing_was_captured_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(Violation):
+        run(operator_is_wrong(monkeypatch, resolving.Accept()))
+
+
+def test_a_cancel_that_has_to_come_first_keeps_a_wrong_answer_from_counting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run(operator_is_wrong(monkeypatch, resolving.CancelFirst()))
