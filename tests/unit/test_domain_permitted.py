@@ -69,7 +69,7 @@ def test_every_act_has_one_verdict_in_every_state(state: State) -> None:
         ]
 
 
-@pytest.mark.parametrize("state", SETTLED)
+@pytest.mark.parametrize("state", sorted(SETTLED))
 def test_what_has_ended_is_left_alone(state: State) -> None:
     ended = stands(state)
     assert code(ended, Act.RESUME) == code(ended, Act.HOLD) == "ALREADY_SETTLED"
@@ -79,7 +79,7 @@ def test_what_has_ended_is_left_alone(state: State) -> None:
     assert code(ended, Act.CANCEL) == cancel
 
 
-@pytest.mark.parametrize("state", LIVE)
+@pytest.mark.parametrize("state", sorted(LIVE))
 def test_what_is_live_may_be_held_once(state: State) -> None:
     free = stands(state)
     held = evolve(free, hold=Hold("alice", "ask the bank"))
