@@ -338,6 +338,8 @@ async def _serve(
             clock=world.clock,
             observer=world.observer,
         )
+        if admin is not None:
+            await admin.refuse()
         given_back = await stop(settings.drain_s)
         structlog.get_logger().info("stopped", given_back=given_back)
         if not asked.done():

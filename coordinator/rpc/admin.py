@@ -70,7 +70,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         addresses: Mapping[str, str],
         owner: str,
     ) -> None:
-        self._gate = gate
+        self.gate = gate
         self._store = store
         self._clock = clock
         self._explain_use_case = explain
@@ -93,79 +93,79 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: Unread[pb.ListTransactionsRequest], context: Context
     ) -> pb.ListTransactionsResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._list)
+        return await self.gate.unary(request, context, self._list)
 
     async def CountTransactions(
         self, request: Unread[pb.CountTransactionsRequest], context: Context
     ) -> pb.CountTransactionsResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._count)
+        return await self.gate.unary(request, context, self._count)
 
     async def ExplainTransaction(
         self, request: Unread[pb.ExplainTransactionRequest], context: Context
     ) -> pb.ExplainTransactionResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._explain)
+        return await self.gate.unary(request, context, self._explain)
 
     async def ResumeTransaction(
         self, request: Unread[pb.ResumeTransactionRequest], context: Context
     ) -> pb.ResumeTransactionResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._resume)
+        return await self.gate.unary(request, context, self._resume)
 
     async def HoldTransaction(
         self, request: Unread[pb.HoldTransactionRequest], context: Context
     ) -> pb.HoldTransactionResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._hold)
+        return await self.gate.unary(request, context, self._hold)
 
     async def UnholdTransaction(
         self, request: Unread[pb.UnholdTransactionRequest], context: Context
     ) -> pb.UnholdTransactionResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._unhold)
+        return await self.gate.unary(request, context, self._unhold)
 
     async def CancelTransaction(
         self, request: Unread[pb.CancelTransactionRequest], context: Context
     ) -> pb.CancelTransactionResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._cancel)
+        return await self.gate.unary(request, context, self._cancel)
 
     async def ResolveStep(
         self, request: Unread[pb.ResolveStepRequest], context: Context
     ) -> pb.ResolveStepResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._resolve)
+        return await self.gate.unary(request, context, self._resolve)
 
     async def ListFlows(
         self, request: Unread[pb.ListFlowsRequest], context: Context
     ) -> pb.ListFlowsResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._list_flows)
+        return await self.gate.unary(request, context, self._list_flows)
 
     async def PauseFlow(
         self, request: Unread[pb.PauseFlowRequest], context: Context
     ) -> pb.PauseFlowResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._pause_flow)
+        return await self.gate.unary(request, context, self._pause_flow)
 
     async def ResumeFlow(
         self, request: Unread[pb.ResumeFlowRequest], context: Context
     ) -> pb.ResumeFlowResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._resume_flow)
+        return await self.gate.unary(request, context, self._resume_flow)
 
     async def ListParticipants(
         self, request: Unread[pb.ListParticipantsRequest], context: Context
     ) -> pb.ListParticipantsResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._list_participants)
+        return await self.gate.unary(request, context, self._list_participants)
 
     async def CheckHealth(
         self, request: Unread[pb.CheckHealthRequest], context: Context
     ) -> pb.CheckHealthResponse:
         """See admin.proto."""
-        return await self._gate.unary(request, context, self._check_health)
+        return await self.gate.unary(request, context, self._check_health)
 
     async def _list(
         self, _operator: str, request: pb.ListTransactionsRequest, _context: Context

@@ -139,6 +139,12 @@ class AdminServer(GrpcServer):
             max_in_flight=MAX_ADMIN_CALLS,
             reflect=reflect,
         )
+        self._gate = servicer.gate
+
+    async def refuse(self) -> None:
+        """Says NOT_SERVING and refuses new calls; those under way go on."""
+        self._gate.close()
+        await super().refuse()
 
 
 class _Collector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -219,6 +220,20 @@ def test_neither_port_serves_the_others_service(service: Service) -> None:
         check = health_pb2_grpc.HealthStub(channel).Check
         answer = check(health_pb2.HealthCheckRequest(service="kessai.admin.v1.AdminService"))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_an_operator_is_told_that_the_process_is_about_to_stop(
+    new_database: Callable[[], str],
+) -> None:
+    ports: dict[str, Any] = {"admin_listen": "127.0.0.1:0", "operators": OPERATORS}
+    with running(new_database(), **ports) as stopping:
+        server = stopping.admin_server
+        assert server is not None
+        asyncio.run_coroutine_threadsafe(server.refuse(), stopping.loop).result(10)
+        request = admin.ListFlowsRequest()
+        problem = refused(lambda: stopping.admin().ListFlows(request, timeout=DEADLINE_S))
+        assert problem.reason == "SHUTTING_DOWN"
+        assert create(stopping, "key-1").state == pb.PAYMENT_STATE_PAID, "callers are not refused"
 
 
 # --- looking ---------------------------------------------------------------------------------

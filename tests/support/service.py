@@ -33,6 +33,7 @@ from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome
+from coordinator.rpc.server import AdminServer
 from coordinator.stopping import Stop
 from coordinator.world import Coordinator, World
 from fault_injection.model_participant import Fault, ModelParticipant, Script, no_faults
@@ -53,7 +54,7 @@ class Service:
     observer: Recorder
     loop: asyncio.AbstractEventLoop
     stop: Stop
-    admin_address: str = ""
+    admin_server: AdminServer | None = None
     channels: dict[str, grpc.Channel] = field(default_factory=dict)
 
     def stub(self, caller: str = "shop") -> payments_pb2_grpc.PaymentServiceStub:
@@ -63,6 +64,12 @@ class Service:
                 grpc.insecure_channel(self.address), _WithKey(KEYS.get(caller, caller))
             )
         return payments_pb2_grpc.PaymentServiceStub(self.channels[caller])
+
+    @property
+    def admin_address(self) -> str:
+        """Where operators call; it runs with `admin_listen`."""
+        assert self.admin_server is not None
+        return self.admin_server.address
 
     def admin(self, key: str = "alice-key") -> admin_pb2_grpc.AdminServiceStub:
         """A stub of AdminService whose calls carry this key; it runs with `admin_listen`."""
@@ -236,7 +243,7 @@ async def _serve(
             observer,
             asyncio.get_running_loop(),
             stop,
-            "" if admin is None else admin.address,
+            admin,
         )
         ready.set()
         await box["stopping"].wait()
