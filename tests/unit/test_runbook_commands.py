@@ -1,4 +1,4 @@
-"""Every command that the runbook tells an operator to use can be used like that."""
+"""Every command that the runbook and the page of commands name can be used like that."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typer.main import get_command
 from coordinator.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNBOOK = (ROOT / "docs/operating.md").read_text()
+PAGES = ("operating", "command-line")
+TEXT = "\n".join((ROOT / f"docs/{page}.md").read_text() for page in PAGES)
 
 
 def commands() -> list[str]:
-    return sorted(set(re.findall(r"`kessai ([^`]+)`", RUNBOOK)))
+    found = set(re.findall(r"`kessai ([^`]+)`", TEXT))
+    return sorted(found - {"--install-completion"})  # an option of the root, which typer adds
 
 
 def problem(words: list[str]) -> str:
@@ -25,6 +27,8 @@ def problem(words: list[str]) -> str:
     command: Any = get_command(app)
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
+    if words == ["--help"]:
+        return ""
     if hasattr(command, "commands"):
         return f"no command {' '.join(words) or '(a group alone)'}"
     missing = [
