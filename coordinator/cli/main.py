@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import entry_points
 from importlib.metadata import version as installed
 
 from coordinator.cli import (
@@ -46,6 +47,9 @@ COMMANDS = (
     doctor,
 )
 """Modules that add their commands when they are imported."""
+
+for _plugin in entry_points(group="kessai.commands"):
+    _plugin.load()  # packages above this one in the order of imports, such as the harness
 
 app.add_typer(payments.app)
 app.add_typer(refunds.app)

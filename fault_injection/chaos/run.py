@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from adapters.system import SystemClock
+from coordinator.cli.interruption import Interruption
 from coordinator.cli.stack import Plan, Stack
 from coordinator.cli.up import OPTIONS
 from fault_injection.chaos.havoc import Fault, Havoc
@@ -58,6 +59,18 @@ class Report:
     quiet_s: float | None
     violations: tuple[str, ...]
 
+    def record(self) -> dict[str, object]:
+        """As JSON can have it."""
+        return {
+            "seed": self.seed,
+            "transactions": self.transactions,
+            "by_state": dict(self.by_state),
+            "answers": self.answers,
+            "faults": dict(self.faults),
+            "quiet_s": self.quiet_s,
+            "violations": list(self.violations),
+        }
+
     def __str__(self) -> str:
         """One paragraph."""
         faults = ", ".join(f"{count} × {name}" for name, count in self.faults.items())
@@ -74,7 +87,17 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def run(plan: ChaosPlan, folder: Path, say: Callable[[str], None] = lambda _line: None) -> Report:
+def fresh_seed() -> int:
+    """A seed that nobody chose."""
+    return random.SystemRandom().randrange(2**31)
+
+
+def run(
+    plan: ChaosPlan,
+    folder: Path,
+    say: Callable[[str], None] = lambda _line: None,
+    interruption: Interruption | None = None,
+) -> Report:
     """Does the plan with processes of its own in `folder`. `say` is told what is done."""
     settings = {
         "KESSAI_LEASE_S": str(plan.lease_s),
@@ -84,7 +107,7 @@ def run(plan: ChaosPlan, folder: Path, say: Callable[[str], None] = lambda _line
     options = {**OPTIONS, "points": ("--seed=alice=100000000", "--seed=bob=50")}
     stack_plan = Plan(folder, options=options, settings=settings, coordinators=plan.coordinators)
     history = History()
-    with Stack(stack_plan) as stack:
+    with Stack(stack_plan, interruption) as stack:
         addresses = [stack.addresses[name] for name in stack.plan.coordinator_names]
         shops = [
             Shop(number, plan.seed, addresses, stack.keys.api_key, history)
