@@ -66,16 +66,17 @@ class InProcess:
         loop = asyncio.get_running_loop()
         if loop.time() >= self._tick_ends:
             self._tick, self._tick_ends = [], loop.time() + TICK_S
-            loop.call_later(self._delay_s, _answer, self._tick)
+            loop.call_later(self._delay_s, self._answer, self._tick)
         future: asyncio.Future[None] = loop.create_future()
         self._tick.append(future)
         return future
 
-
-def _answer(calls: list[asyncio.Future[None]]) -> None:
-    for call in calls:
-        if not call.done():
-            call.set_result(None)
+    def _answer(self, calls: list[asyncio.Future[None]]) -> None:
+        if calls is self._tick:  # a short delay: nobody may join any more
+            self._tick_ends = 0.0
+        for call in calls:
+            if not call.done():
+                call.set_result(None)
 
 
 def hangs_at(transaction_id: TransactionId, call: Call) -> bool:

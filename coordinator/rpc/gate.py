@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
@@ -18,6 +19,7 @@ from coordinator.domain.errors import (
     KessaiError,
     Overloaded,
     ShuttingDown,
+    StoreUnavailable,
     Violation,
 )
 from coordinator.ports import Observer
@@ -79,6 +81,29 @@ class Unread(Generic[Request]):
         except DecodeError:
             text = "the request's bytes are not the message that this method takes"
             raise InvalidRequest([Violation("request", "MALFORMED", text)]) from None
+
+
+class InTime:
+    """An asynchronous context that lasts at most so many seconds; then it is StoreUnavailable."""
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, seconds: float) -> None:
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise StoreUnavailable("no answer before the caller's deadline") from None
 
 
 class Gate:
@@ -218,6 +243,15 @@ class Gate:
         """
         remaining = context.time_remaining() or 0.0
         return remaining * 0.99 - self.margin_s
+
+    def in_time(self, context: Context) -> InTime:
+        """Around what a call waits for before its payment is durable.
+
+        Ends it with StoreUnavailable while the caller still listens: in half the margin. Whether
+        anything was written is unknown then, as it is when the database says nothing itself.
+        """
+        remaining = context.time_remaining() or 0.0
+        return InTime(remaining * 0.99 - self.margin_s / 2)
 
     async def _refuse(self, method: str, context: Context, error: Exception) -> NoReturn:
         if not isinstance(error, KessaiError):

@@ -120,7 +120,8 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         wait_s = self._gate.wait_s(context)
         new = mapping.new_payment(caller, request)
         del request  # waiting for the payment's end takes long, and a message is large
-        accepted = await self._accept(new, wait_s)
+        async with self._gate.in_time(context):
+            accepted = await self._accept(new, wait_s)
         del new
         rested = await self._at_rest(accepted.transaction, context)
         return pb.CreatePaymentResponse(payment=mapping.payment(rested), replayed=accepted.replayed)
@@ -154,7 +155,8 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self, caller: str, request: pb.CapturePaymentRequest, context: Context
     ) -> pb.CapturePaymentResponse:
         self._gate.wait_s(context)
-        accepted = await self._capture(parts.new_capture(caller, request))
+        async with self._gate.in_time(context):
+            accepted = await self._capture(parts.new_capture(caller, request))
         rested = await self._at_rest(accepted.transaction, context)
         return pb.CapturePaymentResponse(
             payment=mapping.payment(rested), replayed=accepted.replayed
@@ -164,7 +166,8 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
         self, caller: str, request: pb.CreateRefundRequest, context: Context
     ) -> pb.CreateRefundResponse:
         self._gate.wait_s(context)
-        accepted = await self._refund(parts.new_refund(caller, request))
+        async with self._gate.in_time(context):
+            accepted = await self._refund(parts.new_refund(caller, request))
         rested = await self._at_rest(accepted.transaction, context)
         return pb.CreateRefundResponse(refund=parts.refund(rested), replayed=accepted.replayed)
 
@@ -203,7 +206,8 @@ class PaymentServicer(payments_pb2_grpc.PaymentServiceServicer):
             raise InvalidRequest([Violation("reason", "CARD_NUMBER", text)])
         failure = Failure("CANCELLED_BY_CALLER", request.reason or "cancelled by the caller")
         payment_id = parse_transaction_id(request.payment_id)
-        cancelled = await self._cancel(caller, payment_id, failure)
+        async with self._gate.in_time(context):
+            cancelled = await self._cancel(caller, payment_id, failure)
         rested = await self._at_rest(cancelled, context)
         return pb.CancelPaymentResponse(payment=mapping.payment(rested))
 
