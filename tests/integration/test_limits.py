@@ -192,11 +192,11 @@ def test_counting_live_payments_reads_no_others_even_when_statistics_are_of_a_bu
 _BUSY_THEN_CALM = (
     """INSERT INTO transactions (id, caller, idempotency_key, request, flow, amount_minor, currency,
     merchant_id, order_id, customer_id, state, version, sequence, created_at, updated_at,
-    try_deadline, reserved_until, due_at, written_by, manual, refunded_minor) SELECT
+    state_since, try_deadline, reserved_until, due_at, written_by, manual, refunded_minor) SELECT
     ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
     CASE mod(n, 2) WHEN 0 THEN 'shop' ELSE 'rival' END, 'key-' || n, '{}',
     'points_only', 600, 'JPY', 'shop-1', '', '', 'CREATED', 1, 1,
-    now(), now(), now(), now(), now(), 'w', false, 0 FROM generate_series(1, 20000) AS n""",
+    now(), now(), now(), now(), now(), now(), 'w', false, 0 FROM generate_series(1, 20000) AS n""",
     "ANALYZE transactions",
     "UPDATE transactions SET state = 'PAID', due_at = NULL",
 )
