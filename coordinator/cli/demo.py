@@ -48,7 +48,8 @@ def demo() -> None:
     coordinator, and checks every ending in the
     participants' own ledgers. Takes about a minute and leaves nothing behind.
     """
-    from coordinator.cli import folders, story  # noqa: PLC0415 - slow
+    with needing_embedded():  # chapters know the stack, which they stop parts of
+        from coordinator.cli import folders, story  # noqa: PLC0415 - slow
 
     with Interruption() as interruption:
         folder = folders.temporary()

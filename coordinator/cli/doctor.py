@@ -16,7 +16,7 @@ import typer
 
 from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode, Failure
-from coordinator.cli.helps import command
+from coordinator.cli.helps import OPERATORS, command
 from coordinator.cli.invocation import this_command
 from coordinator.cli.operator_options import (
     ADMIN_TIMEOUT_S,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     ok="nothing failed; there may be warnings",
     failed="something failed; each check says what to do",
     refused="",
+    panel=OPERATORS,
 )
 def doctor(
     *,
@@ -49,7 +50,7 @@ def doctor(
     timeout: TimeoutOption = ADMIN_TIMEOUT_S,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """For operators: checks the database, its schema and clock, participants, broker, backlogs.
+    """Checks the database, its schema and clock, participants, broker, backlogs.
 
     The service is asked. When it cannot be reached, what it stands on is checked from here, if
     the settings of `kessai serve` are here (its KESSAI_… variables, or KESSAI_CONFIG).

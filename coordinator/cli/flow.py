@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="flow",
-    help="For operators: stop and open the intake of a flow.",
+    help="Stop and open the intake of a flow.",
     no_args_is_help=True,
     epilog=epilog("kessai flow list", "kessai flow pause card_only --reason 'card is down'"),
 )

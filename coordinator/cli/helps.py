@@ -10,6 +10,10 @@ import typer
 
 from coordinator.cli.failures import MEANINGS, ExitCode
 
+OPERATORS = "For operators"
+CALLERS = "For callers"
+RUNNING = "Running it"
+"""The parts of the list of commands."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -36,17 +40,26 @@ def command(
     name: str | None = None,
     interruptible: bool = True,
     forwards: bool = False,
+    panel: str | None = None,
     **codes: str,
 ) -> Callable[[Command], Command]:
     """Adds a function to `app` as a command; its docstring, examples and codes are the help.
 
-    One that `forwards` gets what it does not know in its context, for another command to read.
+    `panel` is the part of the list of commands that it stands in. One that `forwards` gets what
+    it does not know in its context, for another command to read.
     """
     unknown = {"allow_extra_args": True, "ignore_unknown_options": True} if forwards else None
 
     def add(function: Command) -> Command:
         end = epilog(*examples, interruptible=interruptible, **codes)
-        app.command(name, help=_flowed(function), epilog=end, context_settings=unknown)(function)
+        adds = app.command(
+            name,
+            help=_flowed(function),
+            epilog=end,
+            context_settings=unknown,
+            rich_help_panel=panel,
+        )
+        adds(function)
         return function
 
     return add

@@ -18,7 +18,7 @@ import typer
 
 from coordinator.cli.app import app
 from coordinator.cli.failures import Failure
-from coordinator.cli.helps import command
+from coordinator.cli.helps import RUNNING, command
 from coordinator.cli.output import Format, OutputOption, emit, lines
 
 SEAL_KEY_BYTES = 32
@@ -89,6 +89,7 @@ def new_api_key() -> str:
     "kessai keygen --operator alice",
     "kessai keygen --output json",
     'eval "$(kessai keygen)" && kessai serve …',
+    panel=RUNNING,
 )
 def keygen(
     *,

@@ -28,7 +28,7 @@ from coordinator.cli import (
 )
 from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode
-from coordinator.cli.helps import command
+from coordinator.cli.helps import CALLERS, OPERATORS, RUNNING, command
 from coordinator.cli.output import Format, OutputOption, emit
 
 __all__ = ["app", "main"]
@@ -51,12 +51,12 @@ COMMANDS = (
 for _plugin in entry_points(group="kessai.commands"):
     _plugin.load()  # packages above this one in the order of imports, such as the harness
 
-app.add_typer(payments.app)
-app.add_typer(refunds.app)
-app.add_typer(tx.app)
-app.add_typer(flow.app)
-app.add_typer(settings.app)
-app.add_typer(participant.app)
+app.add_typer(payments.app, rich_help_panel=CALLERS)
+app.add_typer(refunds.app, rich_help_panel=CALLERS)
+app.add_typer(tx.app, rich_help_panel=OPERATORS)
+app.add_typer(flow.app, rich_help_panel=OPERATORS)
+app.add_typer(settings.app, rich_help_panel=RUNNING)
+app.add_typer(participant.app, rich_help_panel=RUNNING)
 
 
 @command(app, "kessai version", "kessai version --output json")

@@ -157,7 +157,7 @@ class Run:
 
     def _sum_up(self, of: int) -> None:
         done = sum(self.counted.values())
-        told = [f"{count:,} {outcome}" for outcome, count in self.counted.items()]
+        told = [f"{self.counted[each]:,} {each}" for each in Outcome if self.counted[each]]
         if done < of:
             told.append(f"{of - done:,} not done: repeat the command to go on")
         say(", ".join(told))

@@ -6,7 +6,7 @@ Not `kessai participant …`, which runs and checks one of them.
 from __future__ import annotations
 
 from coordinator.cli.app import app
-from coordinator.cli.helps import command
+from coordinator.cli.helps import OPERATORS, command
 from coordinator.cli.operator_options import (
     ADMIN_TIMEOUT_S,
     DEFAULT_ADMIN_ADDRESS,
@@ -25,6 +25,7 @@ from coordinator.cli.output import Format, OutputOption, data, emit_all
     ok="ok, also when one cannot be reached",
     unreachable="",
     refused="",
+    panel=OPERATORS,
 )
 def participants(
     *,
@@ -33,7 +34,7 @@ def participants(
     timeout: TimeoutOption = ADMIN_TIMEOUT_S,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """For operators: lists the participants, whether they answer, and who waits for them.
+    """Lists the participants, whether they answer, and who waits for them.
 
     Health is asked now. Breaker and calls (under way) are those of the process that answers; each
     process has its own. Waiting are steps whose last call failed, and since when the oldest does.

@@ -9,7 +9,7 @@ import typer
 
 from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode, Failure
-from coordinator.cli.helps import command
+from coordinator.cli.helps import RUNNING, command
 from coordinator.cli.lifeline import LifelineOption, hold_lifeline
 from coordinator.cli.options import parse_objects, parse_pairs
 from coordinator.cli.output import Format, OutputOption, emit
@@ -183,6 +183,7 @@ _DrainSFlag = Annotated[
     failed="it could not go on serving, or the address is in use",
     unreachable="the database cannot be reached",
     interruptible=False,
+    panel=RUNNING,
 )
 def serve(
     *,
@@ -326,6 +327,7 @@ def _refuse_idle(role: Role, flags: Mapping[str, object]) -> None:
     "KESSAI_DATABASE_URL=postgresql://kessai@db/kessai kessai migrate",
     failed="the schema could not be brought up to date",
     unreachable="the database cannot be reached",
+    panel=RUNNING,
 )
 def migrate(
     *,

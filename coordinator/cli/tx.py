@@ -35,8 +35,7 @@ from coordinator.cli.output import Format, OutputOption, data, emit, emit_all, s
 
 app = typer.Typer(
     name="tx",
-    help="For operators: see the payments and refunds of all callers, and act on those that are "
-    "stuck.",
+    help="See the payments and refunds of all callers, and act on those that are stuck.",
     no_args_is_help=True,
     epilog=epilog(
         "kessai tx list --needs-attention    what will not end by itself",
