@@ -257,7 +257,7 @@ def _run(settings: Settings) -> None:
     if settings.workers > 1 and settings.worker is None:
         from coordinator.cli import workers  # noqa: PLC0415 - slow
 
-        if status := workers.run(settings, announce):
+        if status := workers.run(settings, announce, announce_admin):
             raise typer.Exit(status)
         return
     from coordinator import bootstrap  # noqa: PLC0415 - slow

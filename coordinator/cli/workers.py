@@ -64,10 +64,13 @@ def backoff_s(deaths: int) -> float:
     return float(min(BACKOFF_CAP_S, BACKOFF_S * 2 ** min(deaths - 1, 16)))
 
 
-def run(settings: Settings, on_ready: Callable[[str], None]) -> int:
+def run(
+    settings: Settings, on_ready: Callable[[str], None], on_admin: Callable[[str], None]
+) -> int:
     """Runs `settings.workers` processes until SIGTERM or SIGINT; returns the exit status.
 
-    `on_ready` is told the address once, when all of them serve. Raises Failure when the address is
+    `on_ready` is told the address once, when all of them serve; before it `on_admin` the address
+    for operators, if they are served. Raises Failure when the address is
     taken by somebody else.
     """
     if not hasattr(socket, "SO_REUSEPORT"):
@@ -81,8 +84,14 @@ def run(settings: Settings, on_ready: Callable[[str], None]) -> int:
             )
             for number in range(settings.workers)
         ]
+
+        def all_ready(address: str) -> None:
+            if children[0].admin_address:
+                on_admin(children[0].admin_address)
+            on_ready(address)
+
         try:
-            return Workers(children, events, settings.drain_s + SLACK_S).run(on_ready)
+            return Workers(children, events, settings.drain_s + SLACK_S).run(all_ready)
         finally:
             for child in children:
                 child.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -43,8 +44,12 @@ def alive(pid: int) -> bool:
 def test_workers_share_a_port_and_one_that_is_killed_is_started_again(
     serve: Serve,
 ) -> None:
-    serving = serve("--workers", "2", "--log-level", "debug")
+    serving = serve(
+        *("--workers", "2", "--admin-listen", "127.0.0.1:0"),
+        KESSAI_OPERATORS=json.dumps({"alice": "a" * 64}),
+    )
     address = serving.address()
+    assert healthy(serving.admin_address), "one of them serves operators"
     first = serving.workers()
     assert len(first) == 2
     assert healthy(address)

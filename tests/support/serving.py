@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from adapters.postgres.migrate import migrate
 from coordinator import config
-from coordinator.cli.ready import announced
+from coordinator.cli.ready import announced, announced_admin
 from tests.support.service import settings
 
 LIMIT_S = 60.0
@@ -26,6 +26,7 @@ class Serving:
 
     def __init__(self, log: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self.log = log
+        self.admin_address = ""
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "coordinator.cli", "serve", *arguments],
@@ -40,10 +41,11 @@ class Serving:
     def address(self) -> str:
         """What it announces."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        address = announced(line)
-        assert address is not None, self.log.read_text()
-        return address
+        for line in self.process.stdout:
+            self.admin_address = announced_admin(line) or self.admin_address
+            if address := announced(line):
+                return address
+        raise AssertionError(self.log.read_text())
 
     def workers(self) -> set[int]:
         """The processes that it started and that have not ended."""
