@@ -209,7 +209,7 @@ def _operation(state: State, step: Step, flow: Flow) -> Operation:
     """
     if state is State.CANCELLING or step.dropped:
         return Operation.CANCEL
-    often = flow.by_name[step.phase].retry.attempts
+    often = max(2, flow.by_name[step.phase].retry.attempts)  # or it would only be asked for ever
     if state is State.CAPTURING and step.attempts and step.attempts % often == 0:
         return Operation.QUERY
     return Operation.CONFIRM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -22,7 +23,10 @@ from coordinator.domain.machine import Event, State
 from coordinator.domain.opening import open_refund
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
+from coordinator.domain.retry import RetryPolicy
 from coordinator.domain.transaction import Draft, Failure, StepStatus, as_recovered, with_finals
+from phases.flows import FLOW_ROWS, bind_flows
+from phases.registry import PHASES
 from tests.support.domain import BOTH, CARD, FLOWS, ID, NOW, POINTS, opened, standing, with_step
 
 HELD, TRYING, PENDING, REFUSED = (
@@ -212,6 +216,17 @@ def test_a_pivot_that_does_not_answer_is_now_and_then_asked_what_holds(
     draft = standing(State.CAPTURING)
     step = evolve(draft.transaction.step("card_charge"), attempts=attempts)
     assert calls(with_step(draft, step)) == [("card_charge", operation)]
+
+
+def test_a_pivot_that_needs_a_person_at_once_is_still_confirmed_every_other_time() -> None:
+    once = replace(PHASES["card_charge"], retry=RetryPolicy(attempts=1))
+    flow = bind_flows(FLOW_ROWS, {**PHASES, "card_charge": once})["points_and_card"]
+    asked = []
+    for attempts in (1, 2, 3, 4):
+        draft = standing(State.CAPTURING, flow)
+        step = evolve(draft.transaction.step("card_charge"), attempts=attempts)
+        asked += calls(with_step(draft, step), flow)
+    assert {operation for _phase, operation in asked} == {Operation.CONFIRM, Operation.QUERY}
 
 
 def test_the_others_are_confirmed_however_often_it_takes() -> None:
