@@ -7,6 +7,7 @@ a new coordinator over the same database and the same participants.
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import random  # noqa: TID251 - seeded: this is the simulated Randomness
 import uuid
@@ -163,6 +164,7 @@ class World:
     """One database, model participants, one broker, and at any time at most one coordinator."""
 
     def __init__(self, script: Script | None = None, seed: int = 0) -> None:
+        self.owner = "simulated"
         self.clock = VirtualClock()
         self.observer = Recorder()
         self.ids = SeededIds()
@@ -173,18 +175,29 @@ class World:
             for name in sorted({phase.participant for phase in PHASES.values()} - {""})
         }
         self.database = SqliteDatabase()
-        self.store = CountingStore(
-            self.database,
-            owner="simulated",
-            sealer=Sealer([b"s" * 32]),
-            clock=self.clock,
-            lease_s=LEASE_S,
-        )
+        self.store = self._new_store(self.owner)
         self.limits: dict[str, CallerLimits] = {}
         self.guard = Guard()
         self.pausing: PausePolicy | None = PausePolicy()
         self._revival: asyncio.Task[None] | None = None
         self.crashes = 0
+
+    def _new_store(self, owner: str) -> CountingStore:
+        return CountingStore(
+            self.database,
+            owner=owner,
+            sealer=Sealer([b"s" * 32]),
+            clock=self.clock,
+            lease_s=LEASE_S,
+        )
+
+    def beside(self, owner: str) -> World:
+        """Another coordinator with a name of its own, over the same database and participants."""
+        other = copy.copy(self)
+        other.owner = owner
+        other.store = self._new_store(owner)
+        other.restart()
+        return other
 
     async def start(self) -> None:
         """Opens the database and starts a coordinator."""
@@ -215,7 +228,7 @@ class World:
             clock=self.clock,
             randomness=self.randomness,
             observer=AlsoCommitted(self.observer, self.intake.committed),
-            owner="simulated",
+            owner=self.owner,
             patience_s=1.0,
         )
         self.cancel = Cancel(
