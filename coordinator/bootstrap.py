@@ -332,14 +332,13 @@ async def _serve(
         stop = Stop(
             gate=gate,
             server=server,
+            admin=admin,
             driver=driver,
             store=world.store,
             background=background,
             clock=world.clock,
             observer=world.observer,
         )
-        if admin is not None:
-            await admin.refuse()
         given_back = await stop(settings.drain_s)
         structlog.get_logger().info("stopped", given_back=given_back)
         if not asked.done():

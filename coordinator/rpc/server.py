@@ -141,6 +141,11 @@ class AdminServer(GrpcServer):
         )
         self._gate = servicer.gate
 
+    @property
+    def calls(self) -> int:
+        """How many calls are being served now."""
+        return self._gate.calls
+
     async def refuse(self) -> None:
         """Says NOT_SERVING and refuses new calls; those under way go on."""
         self._gate.close()

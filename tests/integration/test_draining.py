@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from hashlib import sha256
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from kessai.admin.v1 import admin_pb2 as admin
 from kessai.payments.v1 import payments_pb2 as pb
 
 from adapters.system import SystemClock
@@ -33,7 +36,7 @@ LONG_S = 60.0
 
 
 class Gated(SharedParticipant):
-    """Answers a Confirm only while its gate is open; everything else at once."""
+    """Answers a Confirm or a Query only while its gate is open; everything else at once."""
 
     def __init__(self) -> None:
         super().__init__(SystemClock())
@@ -43,7 +46,8 @@ class Gated(SharedParticipant):
     async def perform(
         self, transaction_id: TransactionId, call: Call, hold_until: datetime
     ) -> Outcome:
-        while call.operation is Operation.CONFIRM and not self.gate.is_set():
+        kept = call.operation in {Operation.CONFIRM, Operation.QUERY}
+        while kept and not self.gate.is_set():
             self.waiting.set()
             await asyncio.sleep(0.01)  # noqa: TID251 - a stand-in for a slow network
         return await super().perform(transaction_id, call, hold_until)
@@ -93,6 +97,39 @@ def test_health_says_so_first_and_calls_under_way_end_well(
             card.gate.set()
             assert paying.result(LONG_S).state == pb.PAYMENT_STATE_PAID
             assert drained.result(LONG_S) == 0, "nothing had to be given back"
+
+
+def test_an_operators_act_that_is_under_way_is_finished_before_claims_are_given_back(
+    new_database: Callable[[], str], models: Models, card: Gated, pool: ThreadPoolExecutor
+) -> None:
+    ports: dict[str, Any] = {
+        "admin_listen": "127.0.0.1:0",
+        "operators": {"alice": sha256(b"alice-key").hexdigest()},
+    }
+    with running(new_database(), models=models, **ports) as service:
+        paying = pool.submit(pay, service)
+        assert card.waiting.wait(LONG_S)
+        [known] = service.on_loop(lambda: list(service.coordinator.driver._known))
+        held = admin.HoldTransactionRequest(transaction_id=known, reason="a look")
+        service.admin().HoldTransaction(held, timeout=LONG_S)
+        assert paying.result(LONG_S).state == pb.PAYMENT_STATE_CAPTURING
+        card.waiting.clear()
+        order = admin.ResolveStepRequest(
+            transaction_id=known,
+            phase="card_charge",
+            answer=admin.STEP_ANSWER_CANCELLED,
+            reason="it was not captured",
+        )
+        resolving = pool.submit(service.admin().ResolveStep, order, timeout=LONG_S)
+        assert card.waiting.wait(LONG_S)
+        with grpc.insecure_channel(service.admin_address) as channel:
+            watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+            drained = service.drain(LONG_S)
+            assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        card.gate.set()
+        assert drained.result(LONG_S) == 0
+        assert resolving.result(LONG_S).participant_said == "held"
 
 
 def test_who_waits_longer_is_told_how_the_payment_stands(

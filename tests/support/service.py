@@ -229,6 +229,7 @@ async def _serve(
         stop = Stop(
             gate=coordinator.gate,
             server=server,
+            admin=admin,
             driver=coordinator.driver,
             store=store,
             background=background,
@@ -247,8 +248,6 @@ async def _serve(
         )
         ready.set()
         await box["stopping"].wait()
-        if admin is not None:
-            await admin.stop()
         await stop(0)
     except Exception as error:  # noqa: BLE001 - handed to the test's thread
         box["error"] = error
