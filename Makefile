@@ -26,8 +26,8 @@ demo: $(STAMP) ## Tells the story of a few payments, with real processes
 up: $(STAMP) ## Starts everything in the foreground; Ctrl-C stops it
 	$(BIN)/kessai up
 
-test: $(STAMP) lint ## Lints, then runs every test
-	$(BIN)/python -m pytest
+test: $(STAMP) lint ## Lints, then runs every test, on every core
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP) ## Style, types, contracts
 	$(BIN)/ruff format --check .

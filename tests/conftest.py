@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.embedded.postgres import EmbeddedPostgres
 
@@ -19,9 +20,20 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     folder = Path(tempfile.mkdtemp(prefix="kessai-tests-", dir="/tmp"))
     try:
         with EmbeddedPostgres(folder / "postgres") as server:
+            _without_waiting_for_the_disk(server)
             yield server
+            server.crash()  # a proper end would write hundreds of databases that nobody reads again
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _without_waiting_for_the_disk(server: EmbeddedPostgres) -> None:
+    """Nothing here ends the machine; what ends a process is safe without."""
+    engine = sa.create_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
+    engine.dispose()
 
 
 _numbers = itertools.count(1)
