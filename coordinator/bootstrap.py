@@ -104,7 +104,7 @@ def assemble(
         store=world.store,
         updates=driver.updates,
     )
-    services = _services(world, settings, driver, intake)
+    services = _services(world, settings, flows, driver, intake)
     callbacks = _callbacks(world, settings, flows, driver, gate)
     return Coordinator(driver, accept, cancel, services, gate, servicer, callbacks, guarded, intake)
 
@@ -189,7 +189,7 @@ def _intake(world: World, settings: Settings) -> Intake:
 
 
 def _services(
-    world: World, settings: Settings, driver: Driver, intake: Intake
+    world: World, settings: Settings, flows: Mapping[str, Flow], driver: Driver, intake: Intake
 ) -> tuple[Periodic, ...]:
     renew = Renew(store=world.store, driver=driver, lease_s=settings.lease_s)
     services: list[tuple[str, Callable[[], Awaitable[int]], float]] = [
@@ -200,6 +200,7 @@ def _services(
         recover = Recover(
             store=world.store,
             driver=driver,
+            flows=flows,
             max_in_flight=settings.max_in_flight,
             clock=world.clock,
         )

@@ -5,7 +5,7 @@ Each contract has one conformance suite in `tests/contract/` that runs over all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -328,8 +328,12 @@ class Store(Protocol):
     ) -> Sequence[JournalEntry]:
         """Journal lines with a sequence above `after`, oldest first."""
 
-    async def claim_due(self, limit: int) -> Sequence[Transaction]:
+    async def claim_due(
+        self, limit: int, flows: Collection[str] | None = None
+    ) -> Sequence[Transaction]:
         """Claims live transactions that are due and that nobody holds, for the lease.
+
+        Of these flows, or of every flow: what a process cannot drive it leaves to those who can.
 
         One conditional update on the database's clock that bumps each version, so that whoever held
         an expired claim changes nothing any more.

@@ -270,7 +270,11 @@ class World:
         self.operator_cancel = CancelByOperator(desk)
         self.resolve = Resolve(desk=desk, participants=self.participants)
         self.recover = Recover(
-            store=self.store, driver=self.driver, max_in_flight=MAX_IN_FLIGHT, clock=self.clock
+            store=self.store,
+            driver=self.driver,
+            flows=FLOWS,
+            max_in_flight=MAX_IN_FLIGHT,
+            clock=self.clock,
         )
         self.renew = Renew(store=self.store, driver=self.driver, lease_s=LEASE_S)
         self.relay = Relay(store=self.store, publisher=self.publisher, observer=self.observer)

@@ -7,7 +7,7 @@ version that it bumps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -32,9 +32,13 @@ class DatabaseClock(Protocol):
 
 
 def claim_transactions(
-    owner: str, lease_s: float, limit: int, clock: DatabaseClock
+    owner: str,
+    lease_s: float,
+    limit: int,
+    clock: DatabaseClock,
+    flows: Collection[str] | None = None,
 ) -> ReturningUpdate[Any]:
-    """Claims due live transactions that nobody holds, and returns their IDs."""
+    """Claims due live transactions of these flows that nobody holds, and returns their IDs."""
     now = clock.now()
     free = sa.and_(
         sa.text(LIVE_SQL),
@@ -42,6 +46,8 @@ def claim_transactions(
         _T.held_by.is_(None),
         sa.or_(_T.claimed_until.is_(None), _T.claimed_until <= now),
     )
+    if flows is not None:
+        free = sa.and_(free, _T.flow.in_(sorted(flows)))
     # A CTE, not `IN (SELECT … LIMIT …)`: PostgreSQL may run such a subquery more than once.
     due = (
         sa.select(_T.id, _T.version)

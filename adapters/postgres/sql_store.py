@@ -8,7 +8,7 @@ pool. A read whose connection turns out to be dead is repeated on a new one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -144,14 +144,16 @@ class SqlStore:
             lambda c: [reading.journal_entry(row) for row in c.execute(reading.JOURNAL_AFTER, key)]
         )
 
-    async def claim_due(self, limit: int) -> Sequence[Transaction]:
+    async def claim_due(
+        self, limit: int, flows: Collection[str] | None = None
+    ) -> Sequence[Transaction]:
         """See `Store.claim_due`. Raises StoreUnavailable.
 
         A transaction that cannot be read, or whose secret does not open, is claimed, logged and
         left out, so that it cannot keep the others from being recovered; it is offered again when
         the claim has run out.
         """
-        return await self._run(lambda c: self._claim_due(c, limit), self._claimer)
+        return await self._run(lambda c: self._claim_due(c, limit, flows), self._claimer)
 
     async def renew_claims(self, ids: Sequence[TransactionId]) -> frozenset[TransactionId]:
         """See `Store.renew_claims`. Raises StoreUnavailable."""
@@ -247,8 +249,10 @@ class SqlStore:
                 return found[: query.limit]
             query = evolve(query, before=groups[-1][0].id)
 
-    def _claim_due(self, connection: sa.Connection, limit: int) -> list[Transaction]:
-        statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock)
+    def _claim_due(
+        self, connection: sa.Connection, limit: int, flows: Collection[str] | None
+    ) -> list[Transaction]:
+        statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock, flows)
         ids = list(connection.execute(statement).scalars())
         if not ids:
             return []

@@ -11,6 +11,8 @@ participants that have just come back nor new payments meet all of them at once.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from coordinator.domain.errors import StoreUnavailable
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import as_recovered
@@ -33,10 +35,22 @@ PATIENCE_S = 1.0
 
 
 class Recover:
-    """One pass over the table. `max_in_flight` bounds what one process drives when it takes up."""
+    """One pass over the table. `max_in_flight` bounds what one process drives when it takes up.
 
-    def __init__(self, *, store: Store, driver: Driver, max_in_flight: int, clock: Clock) -> None:
+    Only transactions of these `flows` are taken up: others are left to a process that serves them.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        driver: Driver,
+        flows: Collection[str],
+        max_in_flight: int,
+        clock: Clock,
+    ) -> None:
         self._store = store
+        self._flows = flows
         self._driver = driver
         self._max_in_flight = max_in_flight
         self._clock = clock
@@ -55,7 +69,7 @@ class Recover:
         """
         asked = min(BATCH, await self._room())
         try:
-            claimed = await self._store.claim_due(asked)
+            claimed = await self._store.claim_due(asked, self._flows)
         except StoreUnavailable:
             self._window = SMALL
             raise

@@ -52,6 +52,19 @@ def test_only_due_live_transactions_that_nobody_holds_are_claimed(stores: Stores
     asyncio.run(scenario())
 
 
+def test_what_a_process_cannot_drive_it_leaves_to_those_who_can(stores: Stores) -> None:
+    async def scenario() -> None:
+        async with stores.open() as store, stores.open("two") as other:
+            theirs = await committed(store, creation(opened(flow="points_and_card")))
+            mine = await committed(store, creation(opened(flow="points_only")))
+            assert [each.id for each in await store.claim_due(10, ["points_only"])] == [mine.id]
+            assert await store.claim_due(10, []) == []
+            claimed = await other.claim_due(10, ["points_only", "points_and_card"])
+            assert [each.id for each in claimed] == [theirs.id]
+
+    asyncio.run(scenario())
+
+
 def test_a_paused_holder_that_wakes_up_changes_nothing(stores: Stores) -> None:
     async def scenario() -> None:
         async with stores.open() as paused, stores.open("two") as other:

@@ -79,7 +79,11 @@ class Process:
             intake=world.intake,
         )
         self.recover = Recover(
-            store=self.store, driver=self.driver, max_in_flight=100, clock=world.clock
+            store=self.store,
+            driver=self.driver,
+            flows=FLOWS,
+            max_in_flight=100,
+            clock=world.clock,
         )
         self.renew = Renew(store=self.store, driver=self.driver, lease_s=SHORT_LEASE_S)
 

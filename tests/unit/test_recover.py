@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 import pytest
@@ -14,7 +15,7 @@ from coordinator.engine.drive import Driver
 from coordinator.engine.recover import BATCH, CROWD, LARGEST, LEAST, SMALL, Recover
 from coordinator.ports import Store
 from fault_injection.virtual_time import VirtualClock, run
-from tests.support.domain import opened
+from tests.support.domain import FLOWS, opened
 
 EXAMPLE = opened().transaction
 
@@ -27,7 +28,8 @@ class FakeStore:
         self.away = False
         self.asked: list[int] = []
 
-    async def claim_due(self, limit: int) -> list[Transaction]:
+    async def claim_due(self, limit: int, flows: Collection[str]) -> list[Transaction]:
+        assert EXAMPLE.flow in flows
         self.asked.append(limit)
         if self.away:
             raise StoreUnavailable
@@ -69,6 +71,7 @@ def recover(store: FakeStore, driver: FakeDriver) -> Recover:
     return Recover(
         store=cast("Store", store),
         driver=cast("Driver", driver),
+        flows=FLOWS,
         max_in_flight=5000,
         clock=VirtualClock(),
     )
