@@ -1,0 +1,165 @@
+"""The protocol explored: the sound one breaks no rule, each broken one breaks the one it must."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from coordinator.domain import decide
+from coordinator.domain.machine import State
+from coordinator.domain.step import StepStatus
+from fault_injection.model import run
+from fault_injection.model.explore import Explored, explore
+from fault_injection.model.protocol import Protocol
+from fault_injection.model.rules import RULES
+from fault_injection.model.story import told
+from fault_injection.model.variants import BY_NAME, SOUND, VARIANTS, Switches, Variant
+from phases.flows import FLOW_ROWS, bind_flows
+from phases.registry import PHASES
+
+FLOWS = bind_flows(FLOW_ROWS, PHASES)
+CARD, BOTH, POINTS = FLOWS["card_only"], FLOWS["points_and_card"], FLOWS["points_only"]
+
+LENGTHS = {
+    "parallel-confirm": (8, 14),
+    "timeout-is-refusal": (9, 11),
+    "timeout-is-success": (13, 13),
+    "no-tombstone": (7, 7),
+    "empty-cancel-fails": (3, 2),
+    "refusal-forgotten": (13, 13),
+    "trying-not-cancelled": (4, 4),
+    "decision-not-durable": (8, 12),
+    "recovered-as-untried": (5, 5),
+    "claim-keeps-version": (5, 5),
+    "version-ignored": (3, 13),
+    "nobody-recovers": (1, 1),
+}
+"""Happenings in the shortest stories with two participants: of the first breach, of the harm."""
+
+
+def sound(explored: Explored) -> bool:
+    return explored.found is None and set(explored.ends) == {State.PAID, State.FAILED}
+
+
+def test_with_three_participants_no_rule_is_broken_and_an_end_is_always_reached() -> None:
+    explored = explore(Protocol(BOTH))
+    assert sound(explored)
+    assert explored.states > 100_000, "it explored too little to say anything"
+    assert explored.depth > 30
+
+
+def test_with_two_participants_no_rule_is_broken() -> None:
+    explored = explore(Protocol(CARD))
+    assert sound(explored)
+    assert explored.states > 14_000
+
+
+def test_without_a_pivot_no_rule_is_broken() -> None:
+    explored = explore(Protocol(POINTS))
+    assert sound(explored)
+    assert explored.states > 5_000
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_a_broken_variant_breaks_its_rule_first(variant: Variant) -> None:
+    found = explore(Protocol(CARD, variant.switches)).found
+    assert found is not None
+    assert found.breach.rule == variant.first
+    assert len(found.story) == LENGTHS[variant.name][0]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_a_broken_variant_does_the_harm_it_is_said_to_do(variant: Variant) -> None:
+    found = explore(Protocol(CARD, variant.switches), (variant.harm,)).found
+    assert found is not None
+    assert found.breach.rule == variant.harm
+    assert len(found.story) == LENGTHS[variant.name][1]
+
+
+@pytest.mark.parametrize("name", ["no-tombstone", "trying-not-cancelled", "recovered-as-untried"])
+def test_a_variant_is_broken_with_three_participants_too(name: str) -> None:
+    found = explore(Protocol(BOTH, BY_NAME[name].switches)).found
+    assert found is not None
+    assert found.breach.rule == BY_NAME[name].first
+
+
+def test_each_switch_is_off_in_the_sound_protocol_and_on_in_one_variant() -> None:
+    for field in fields(Switches):
+        assert not getattr(SOUND, field.name)
+        on = [variant.name for variant in VARIANTS if getattr(variant.switches, field.name)]
+        assert len(on) == 1, field.name
+
+
+def test_every_rule_is_broken_by_some_variant() -> None:
+    assert {rule for variant in VARIANTS for rule in (variant.first, variant.harm)} == set(RULES)
+
+
+def test_the_rules_it_explores_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "MAY_HOLD", frozenset({StepStatus.HELD}))
+    found = explore(Protocol(CARD)).found
+    assert found is not None
+    assert found.breach.rule == "S8"
+
+
+def test_a_breach_is_told_as_a_story() -> None:
+    found = explore(Protocol(CARD, BY_NAME["no-tombstone"].switches)).found
+    assert found is not None
+    assert told(found, ["Merchant", "Card"]) == [
+        "  0  A payment is accepted, to be captured at once. A coordinator drives it.",
+        "  1  The coordinator sends Try to Merchant.",
+        "  2  The coordinator commits CANCELLING (TRY_DEADLINE_EXCEEDED, Merchant).",
+        "  3  The coordinator sends Cancel to Merchant.",
+        "  4  Merchant: the Cancel arrives; it answers, and forgets.",
+        "  5  Merchant: the Try arrives; it holds.",
+        "  6  The coordinator hears CANCELLED from Merchant, to Cancel.",
+        "  7  The coordinator commits FAILED.",
+        "     S8 is broken at Merchant: the row is FAILED, and the participant holds.",
+    ]
+
+
+def test_the_command_says_what_was_explored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(2) == 0
+    out = capsys.readouterr().out
+    assert "2 participants, the sound protocol: 14,866 states" in out
+    assert "hold in every state; from each an end is reached" in out
+
+
+def test_the_command_tells_the_story_of_a_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(2, "version-ignored") == 0
+    out = capsys.readouterr().out
+    assert "S9 is broken" in out
+    assert "S4 is broken at Card" in out
+
+
+def test_a_variant_that_breaks_nothing_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harmless = Variant("harmless", "nothing is broken", SOUND, "S8", "S8")
+    monkeypatch.setitem(BY_NAME, "harmless", harmless)
+    assert run.main(2, "harmless") == 1
+    assert "harmless should break S8, and breaks nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("participants", "variant", "message"),
+    [
+        (5, None, "no flow has 5 participants and a pivot; there are flows of 2, 3, 4"),
+        (3, "nonsense", "there is no variant 'nonsense'; there are: parallel-confirm, "),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_explored(
+    capsys: pytest.CaptureFixture[str], participants: int, variant: str | None, message: str
+) -> None:
+    assert run.main(participants, variant) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_a_flow_whose_participants_are_not_alike_is_refused() -> None:
+    row = next(row for row in FLOW_ROWS if row.name == "points_and_card")
+    stages = (("card_charge",), ("points_reserve", "merchant_credit"))
+    pivot_first = type(row)("pivot_first", try_stages=stages)
+    with pytest.raises(ValueError, match="flow pivot_first"):
+        Protocol(bind_flows([pivot_first], PHASES)["pivot_first"])
