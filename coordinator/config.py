@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -30,6 +31,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -344,7 +346,7 @@ def load(**flags: object) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         problems = "; ".join(
-            f"KESSAI_{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            f"KESSAI_{'.'.join(str(part) for part in item['loc']).upper()}: {_told(item)}"
             for item in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"{problems} (see `kessai serve --help`)") from None
@@ -352,8 +354,22 @@ def load(**flags: object) -> Settings:
         named = re.search(r'field "(\w+)"', str(error))
         problem = f"KESSAI_{named[1].upper()}: must be JSON" if named else str(error)
         raise ConfigurationError(f"{problem} (see `kessai serve --help`)") from None
-    except ValueError as error:  # a file or a JSON value that cannot be parsed
+    except TOMLDecodeError as error:
+        path = os.environ.get("KESSAI_CONFIG")  # noqa: TID251 - this module is the reader
+        raise ConfigurationError(f"KESSAI_CONFIG: {path}: no TOML: {error}") from None
+    except ValueError as error:  # a JSON value that cannot be parsed
         raise ConfigurationError(f"{error} (see `kessai serve --help`)") from None
+
+
+def _told(problem: ErrorDetails) -> str:
+    """What is wrong with a setting, for people who do not know pydantic."""
+    match problem["type"]:
+        case "missing":
+            return "required, and not set"
+        case "extra_forbidden":
+            return "no such setting"
+        case _:
+            return problem["msg"].removeprefix("Value error, ")
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

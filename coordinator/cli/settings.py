@@ -66,7 +66,9 @@ def show(
     from coordinator.origins import origins  # noqa: PLC0415 - slow
 
     serve = get_command(root).commands["serve"]  # type: ignore[attr-defined] # it is a group
-    flags = serve.make_context("serve", list(ctx.args), parent=ctx.find_root()).params
+    context = serve.make_context("serve", list(ctx.args), parent=ctx.find_root())
+    # Here an option that may be repeated and was not given is an empty list, for `serve` None.
+    flags = {name: None if value in ((), []) else value for name, value in context.params.items()}
     try:
         settings = load_settings(flags)
         found = origins(**given_settings(flags))

@@ -86,6 +86,18 @@ def test_a_url_that_cannot_be_read_is_masked_as_a_whole(show: Show) -> None:
     assert "hunter" not in show(KESSAI_DATABASE_URL="hunter5").output
 
 
+def test_a_role_may_find_settings_that_have_no_effect_in_it(show: Show) -> None:
+    found = shown(show("-o", "json", "--role", "work"))
+    assert found["KESSAI_ROLE"]["value"] == "work"
+    assert found["KESSAI_CALLERS"]["value"] == {"shop": DIGEST}
+
+
+def test_a_flag_without_effect_in_the_role_is_refused_as_serve_would(show: Show) -> None:
+    result = show("--role", "work", "--caller", f"shop={DIGEST}")
+    assert result.exit_code == 2
+    assert "--caller has no effect" in result.stderr
+
+
 def test_a_table_shortens_digests_and_has_no_origins_unless_asked(show: Show) -> None:
     result = show()
     assert "abababab…" in result.stdout

@@ -102,6 +102,12 @@ def test_a_missing_setting_is_named() -> None:
         load(**{name: value for name, value in GOOD.items() if name != "database_url"})
 
 
+def test_what_is_wrong_with_a_setting_is_said_without_pydantics_words() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**(GOOD | {"callers": {}}))
+    assert "Value error" not in str(caught.value)
+
+
 def test_secrets_show_neither_in_the_settings_nor_in_errors() -> None:
     assert "hunter2" not in repr(load(**GOOD))
     assert GOOD["seal_keys"][0] not in repr(load(**GOOD))
@@ -116,7 +122,17 @@ def test_a_file_that_cannot_be_read_is_said(
     file = tmp_path / "kessai.toml"
     file.write_text("listen = ")
     monkeypatch.setenv("KESSAI_CONFIG", str(file))
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=f"KESSAI_CONFIG: {file}: no TOML: Invalid"):
+        load(**GOOD)
+
+
+def test_a_setting_in_the_file_that_does_not_exist_is_refused_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "kessai.toml"
+    file.write_text("leas_s = 3")
+    monkeypatch.setenv("KESSAI_CONFIG", str(file))
+    with pytest.raises(ConfigurationError, match="KESSAI_LEAS_S: no such setting"):
         load(**GOOD)
 
 
