@@ -6,7 +6,6 @@ are messages.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -119,11 +119,11 @@ class Run:
         Raises Failure when all others would fail as well.
         """
         try:
-            with _bar(len(ids)) as advance:
+            with _bar(len(ids), self._output) as bar:
                 for transaction_id in ids:
                     self._pace.wait()
-                    self._print(self._result(transaction_id))
-                    advance()
+                    self._print(self._result(transaction_id), bar.lines)
+                    bar.advance()
         finally:
             if self._output is Format.JSON:
                 emit_all(self._output, self._records, str)
@@ -145,11 +145,11 @@ class Run:
             return replace(result, outcome=Outcome.NOT_NEEDED)
         return result
 
-    def _print(self, result: Result) -> None:
+    def _print(self, result: Result, lines: Console) -> None:
         self.counted[result.outcome] += 1
         match self._output:
             case Format.TABLE:
-                data().print(result.line(), soft_wrap=True)
+                lines.print(result.line(), soft_wrap=True)
             case Format.JSONL:
                 emit(self._output, result.record(), str)
             case Format.JSON:
@@ -163,12 +163,20 @@ class Run:
         say(", ".join(told))
 
 
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """`advance` after each step; `lines` takes what stands above the bar."""
+
+    advance: Callable[[], None]
+    lines: Console
+
+
 @contextmanager
-def _bar(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on a terminal; what is called after each step."""
-    console = messages()
-    if not console.is_terminal:
-        yield lambda: None
+def _bar(total: int, output: Format) -> Iterator[_Bar]:
+    """A progress bar on a terminal, unless lines for programs go to the same one."""
+    console, to = messages(), data()
+    if not console.is_terminal or (to.is_terminal and output is Format.JSONL):
+        yield _Bar(lambda: None, to)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -176,8 +184,9 @@ def _bar(total: int) -> Iterator[Callable[[], None]]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # data in a pipe stays there
+        redirect_stdout=False,  # another console's lines would not be redirected
         redirect_stderr=False,
     ) as progress:
         task = progress.add_task("resuming", total=total)
-        yield lambda: progress.advance(task)
+        # The bar's own console moves it out of the way; in a pipe nothing is in the way.
+        yield _Bar(lambda: progress.advance(task), console if to.is_terminal else to)

@@ -239,6 +239,10 @@ def test_an_interruption_prints_what_was_done(
     assert "1 resumed, 2 not done" in shown.err
 
 
+ERASED = "\r\x1b[2K"
+"""How the bar leaves its line."""
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -259,3 +263,21 @@ def test_a_terminal_sees_a_progress_bar_and_data_in_a_pipe_stays_there(
     assert "2/2" in terminal.getvalue()
     assert "t0" not in terminal.getvalue()
     assert capsys.readouterr().out.splitlines() == ["t0  resumed", "t1  resumed"]
+
+
+def test_on_one_terminal_every_line_stands_above_the_bar_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    on_it = Console(file=terminal, force_terminal=True, width=80, color_system=None, _environ={})
+    monkeypatch.setattr(many, "messages", lambda: on_it)
+    monkeypatch.setattr(many, "data", lambda: Console(file=terminal, force_terminal=True))
+    run = Run(
+        lambda each: Result(each, Outcome.RESUMED), pace=Pace(None), by_filter=True,
+        output=Format.TABLE,
+    )  # fmt: skip
+    run(["t0", "t1"])
+    for line in ("t0  resumed", "t1  resumed"):
+        before, found, _ = terminal.getvalue().partition(line)
+        assert found
+        assert before.endswith(ERASED)
