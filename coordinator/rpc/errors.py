@@ -72,6 +72,8 @@ REPEATABLE = frozenset(
         grpc.StatusCode.UNAVAILABLE,
     }
 )
+NEVER_REPEATED = frozenset({operator_errors.ChangedMeanwhile})
+"""What the same call would be refused with again, whatever its status."""
 INTERNAL_MESSAGE = "an internal error; the payment stands where it durably stood, read it again"
 
 
@@ -90,7 +92,7 @@ def status_of(error: BaseException) -> Status:
     details = [ErrorInfo(domain=DOMAIN, reason=error.code, metadata=facts)]
     if isinstance(error, errors.InvalidRequest):
         details.append(_bad_request(error))
-    if code in REPEATABLE:
+    if code in REPEATABLE and type(error) not in NEVER_REPEATED:
         details.append(_retry_info(error))
     return _status(code, str(error), details)
 

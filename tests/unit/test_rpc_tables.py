@@ -21,7 +21,13 @@ from coordinator.domain.transaction import StepStatus
 from coordinator.engine import accept, capture, shares
 from coordinator.engine.operate import flows, resolve
 from coordinator.rpc import admin, admin_mapping, gate, mapping, parts
-from coordinator.rpc.errors import INTERNAL_MESSAGE, STATUS, status_of
+from coordinator.rpc.errors import (
+    INTERNAL_MESSAGE,
+    NEVER_REPEATED,
+    REPEATABLE,
+    STATUS,
+    status_of,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -47,6 +53,17 @@ def test_every_error_a_caller_can_meet_has_a_status_and_a_page() -> None:
 def test_only_unavailable_may_be_retried_blindly() -> None:
     kinds = {kind for kind, status in STATUS.items() if status is grpc.StatusCode.UNAVAILABLE}
     assert kinds == {errors.StoreUnavailable, errors.ShuttingDown, errors.FlowPaused}
+
+
+def test_what_would_be_refused_again_does_not_ask_to_be_repeated() -> None:
+    changed = status_of(operator_errors.ChangedMeanwhile("t1", 4, ["bob: hold"]))
+    assert [detail.Is(ErrorInfo.DESCRIPTOR) for detail in changed.details] == [True]
+
+
+def test_the_page_says_what_may_be_repeated() -> None:
+    for kind, status in STATUS.items():
+        repeated = status in REPEATABLE and kind not in NEVER_REPEATED
+        assert (f"| {kind.code} | {status.name} + RetryInfo |" in DOCS) == repeated, kind
 
 
 @pytest.mark.parametrize(
