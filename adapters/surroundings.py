@@ -15,10 +15,13 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from adapters.postgres.store import PostgresStore
+from coordinator.domain.errors import StoreUnavailable
 from coordinator.ports import DatabaseFacts, Reach, Reached
 
 TIMEOUT_S = 2.0
 """How long a look may take, in seconds."""
+DATABASE_TIMEOUT_S = 5.0
+"""How long the database may take, in seconds: less than whoever asks waits for all looks."""
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 
@@ -35,15 +38,22 @@ class SystemSurroundings:
         nats_url: str,
         *,
         timeout_s: float = TIMEOUT_S,
+        database_timeout_s: float = DATABASE_TIMEOUT_S,
     ) -> None:
         self._store = store
         self._addresses = dict(addresses)
         self._nats_url = nats_url
         self._timeout_s = timeout_s
+        self._database_timeout_s = database_timeout_s
 
     async def database(self) -> DatabaseFacts:
         """See `Surroundings.database`."""
-        return await self._store.facts()
+        try:
+            async with asyncio.timeout(self._database_timeout_s):
+                return await self._store.facts()
+        except TimeoutError:
+            detail = f"it did not answer within {self._database_timeout_s:g} s"
+            raise StoreUnavailable(detail) from None
 
     async def participant(self, name: str) -> Reached:
         """See `Surroundings.participant`."""

@@ -64,7 +64,8 @@ def doctor(
     except Failure as failure:
         if failure.exit_code is not ExitCode.UNREACHABLE:
             raise
-        found = [_record("service", "failed", failure.message, _service_advice()), *_from_here()]
+        advice = _service_advice(silent=failure.code == "DEADLINE_EXCEEDED")
+        found = [_record("service", "failed", failure.message, advice), *_from_here()]
     emit_all(output, found, lambda: checks_view(found))
     counted = Counter(each["status"] for each in found)
     bad = [f"{counted[status]} {status}" for status in ("failed", "warning") if counted[status]]
@@ -73,7 +74,9 @@ def doctor(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _service_advice() -> str:
+def _service_advice(*, silent: bool) -> str:
+    if silent:
+        return "it is there and slow, or stopped: look at its log and its CPU; or --timeout 60"
     run = this_command()
     return (
         f"start `{run} serve` with --admin-listen, or `{run} up`; "

@@ -20,7 +20,8 @@ from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.surroundings import SystemSurroundings
 from adapters.system import SystemClock
-from coordinator.ports import Reach, Reached
+from coordinator.domain.errors import StoreUnavailable
+from coordinator.ports import DatabaseFacts, Reach, Reached
 
 NOWHERE = "127.0.0.1:1"
 
@@ -74,6 +75,19 @@ def test_a_broker_is_reached_when_it_takes_events(tmp_path: Path) -> None:
     assert gone is not None
     assert gone.reach is Reach.UNREACHABLE
     assert gone.detail.startswith("NATS with JetStream: ")
+
+
+def test_a_database_that_says_nothing_is_not_waited_for_until_its_caller_gives_up() -> None:
+    class Silent:
+        async def facts(self) -> DatabaseFacts:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    store: Any = Silent()
+    surroundings = SystemSurroundings(store, {}, "", database_timeout_s=0.05)
+    with pytest.raises(StoreUnavailable) as caught:
+        asyncio.run(surroundings.database())
+    assert caught.value.detail == "it did not answer within 0.05 s"
 
 
 def test_the_database_tells_its_time_and_its_schema(new_database: Callable[[], str]) -> None:

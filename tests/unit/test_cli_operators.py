@@ -146,6 +146,20 @@ def test_a_service_that_is_away_is_a_finding_and_so_are_settings_that_are_not_he
     assert "KESSAI_DATABASE_URL" in settings["finding"]
 
 
+def test_a_service_that_is_there_and_says_nothing_is_not_to_be_started_once_more(
+    admin: FakeAdmin, operate: Kessai, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_settings(**_flags: object) -> config.Settings:
+        raise ConfigurationError("none here")
+
+    monkeypatch.setattr(config, "load", no_settings)
+    admin.error = (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", [])
+    service = json.loads(operate("doctor", "-o", "json").stdout)[0]
+    assert "did not answer in time" in service["finding"]
+    assert "start" not in service["advice"]
+    assert "look at its log" in service["advice"]
+
+
 def test_where_the_settings_are_what_the_service_stands_on_is_looked_at_from_here(
     operate: Kessai, monkeypatch: pytest.MonkeyPatch
 ) -> None:
