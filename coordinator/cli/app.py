@@ -19,6 +19,9 @@ class _Kessai(TyperGroup):
         """Runs the command."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's, through typer
+            raise
         except Failure as failure:
             form = ctx.obj if isinstance(ctx.obj, Format) else Format.TABLE
             show(failure, form)

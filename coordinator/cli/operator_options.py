@@ -67,7 +67,10 @@ YesOption = Annotated[
 StatesOption = Annotated[
     list[StateName] | None,
     typer.Option(
-        "--state", metavar="STATE", help="Only this state, such as CAPTURING; repeatable."
+        "--state",
+        metavar="STATE",
+        case_sensitive=False,
+        help="Only this state, such as CAPTURING; repeatable.",
     ),
 ]
 LiveOption = Annotated[bool, typer.Option("--live", help="Only those that are not settled.")]

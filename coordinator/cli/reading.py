@@ -117,7 +117,7 @@ def list_payments(
         payments = at.search(request, limit)
     emit_all(output, map(record, payments), lambda: payments_view(payments, data().width))
     if output is Format.TABLE and len(payments) == limit:
-        say(f"there may be more than these {limit}; see --limit")
+        say(f"there may be more: the list ends after {limit}; see --limit")
 
 
 @command(

@@ -101,7 +101,7 @@ def list_transactions(
     if not found:
         say("no transaction is like that")
     elif output is Format.TABLE and len(found) == limit:
-        say(f"there may be more than these {limit}; see --limit")
+        say(f"there may be more: the list ends after {limit}; see --limit")
 
 
 @command(

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coordinator.cli.asking import confirm_by_id, need_a_terminal
+from coordinator.cli.failures import Failure
 from coordinator.cli.helps import command
 from coordinator.cli.operator_options import (
     ADMIN_TIMEOUT_S,
@@ -34,6 +36,8 @@ from coordinator.cli.tx_acts import LOOKED_BACK, as_seen, show_on_stderr, show_t
 
 if TYPE_CHECKING:
     from kessai.admin.v1 import admin_pb2 as pb
+
+    from coordinator.cli.admin_client import AdminClient
 
 
 class AnswerName(StrEnum):
@@ -67,7 +71,8 @@ def resolve(
         typer.Option(
             "--as",
             help="captured: the participant's part is final (confirmed). not-captured: it is "
-            "undone and never becomes final (cancelled).",
+            "undone and never becomes final (cancelled); while it is CAPTURING, the participant "
+            "has to answer that Cancel.",
         ),
     ],
     reason: ReasonOption,
@@ -105,17 +110,32 @@ def resolve(
     )
     with admin(admin_address, operator_key, timeout) as at:
         if yes:
-            done = at.resolve(request)
+            done = _sent(at, request)
         else:
             need_a_terminal("what was said of a step cannot be taken back")
             seen = at.explain(transaction_id, LOOKED_BACK)
             if _possible(seen, step, answer):
                 _ask(seen, step, answer)
             # Where it is not possible the server refuses it, since it is at this version.
-            done = as_seen(at, seen, request, at.resolve)
+            done = as_seen(at, seen, request, partial(_sent, at))
     if done.participant_said and output is Format.TABLE:
         say(plain(f"the participant was asked once more and said: {done.participant_said}"))
     show_transaction(done.transaction, output, done)
+
+
+_HINTS = {
+    "ANSWER_NOT_POSSIBLE": "confirmed is --as captured, cancelled is --as not-captured",
+    "EVIDENCE_REQUIRED": "say with --evidence what your answer rests on",
+}
+
+
+def _sent(at: AdminClient, request: pb.ResolveStepRequest) -> pb.ResolveStepResponse:
+    """The answer. A refusal says in this command's words what to do about it."""
+    try:
+        return at.resolve(request)
+    except Failure as failure:
+        failure.hint = failure.hint or _HINTS.get(failure.code, "")
+        raise
 
 
 def _number(answer: AnswerName) -> pb.StepAnswer:

@@ -102,7 +102,7 @@ def why(of: pb.Transaction) -> str:
     settled = not of.HasField("due_time") and not of.HasField("hold")
     if not settled:
         told += [
-            f"{step.phase} {step.last_error} ×{step.attempts}"
+            f"{step.phase} {step.last_error}{f' ×{step.attempts}' if step.attempts else ''}"
             for step in of.steps
             if step.last_error
         ]
@@ -125,7 +125,7 @@ def story_view(story: pb.ExplainTransactionResponse, run: str, width: int) -> Re
     facts = _facts(of, now)
     if of.HasField("due_time") or story.HasField("claim"):
         facts.append(("driven by", _claim(story)))
-    if of.HasField("due_time"):
+    if of.HasField("due_time") and not of.HasField("hold"):
         facts.append(("next due", _when(of.due_time, now)))
     facts.append(("version", str(of.version)))
     parts: list[RenderableType] = [grid(facts)]

@@ -12,7 +12,7 @@ from kessai.admin.v1 import admin_pb2 as pb
 from kessai.payments.v1 import payments_pb2
 from rich.console import Console
 
-from coordinator.cli.tx_show import age, stamp, story_view, transactions_view
+from coordinator.cli.tx_show import age, stamp, story_view, transactions_view, why
 from tests.support.cli import KEY, FakeAdmin, Kessai, refuse
 from tests.support.operators import NOW, TX, step, story, transaction
 
@@ -88,6 +88,22 @@ def test_list_refuses_what_it_cannot_read(operate: Kessai, option: tuple[str, st
     assert option[0] in result.stderr
 
 
+@pytest.mark.parametrize("option", [("--state", "LOST"), ("--output", "xml")], ids=" ".join)
+def test_what_is_no_choice_is_said_without_the_parsers_words(
+    operate: Kessai, option: tuple[str, str]
+) -> None:
+    result = operate("tx", "list", *option)
+    assert result.exit_code == 2
+    assert "is not one of" in result.stderr
+    assert "Value error" not in result.stderr
+
+
+def test_a_state_may_be_typed_in_small_letters(admin: FakeAdmin, operate: Kessai) -> None:
+    admin.answer = pb.ListTransactionsResponse()
+    assert operate("tx", "list", "--state", "capturing").exit_code == 0
+    assert list(admin.asked[0].filter.states) == [payments_pb2.PAYMENT_STATE_CAPTURING]
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [("UNAUTHENTICATED", "UNAUTHENTICATED"), ("UNAUTHENTICATED", "CREDENTIAL_EXPIRED")],
@@ -122,6 +138,18 @@ def test_a_list_never_breaks_an_id_and_says_why(width: int) -> None:
     assert "12m" in shown
     assert "UNAVAILABLE ×7" in shown.replace("\n", " ") or width == 80
     assert "alice" in shown
+
+
+def test_an_error_before_the_first_attempt_is_counted_by_nothing() -> None:
+    waiting = transaction()
+    waiting.steps[0].attempts = 0
+    assert why(waiting) == "card_charge UNAVAILABLE"
+
+
+def test_what_is_held_is_due_at_no_time() -> None:
+    held = story(transaction(hold=pb.Hold(operator="alice", reason="looking")))
+    assert "next due" not in rendered(story_view(held, "kessai", 120), 120)
+    assert "next due" in rendered(story_view(story(), "kessai", 120), 120)
 
 
 def test_a_settled_transaction_shows_why_it_failed_and_not_what_it_tried(

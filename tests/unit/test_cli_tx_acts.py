@@ -221,6 +221,19 @@ def test_a_step_that_cannot_be_resolved_like_that_is_the_servers_to_refuse(
     assert "Type the last" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [("ANSWER_NOT_POSSIBLE", "--as not-captured"), ("EVIDENCE_REQUIRED", "--evidence")],
+)
+def test_a_refused_resolve_says_what_to_type(
+    admin: FakeAdmin, operate: Kessai, reason: str, hint: str
+) -> None:
+    admin.answer = Refusal(grpc.StatusCode.FAILED_PRECONDITION, reason, "so it is")
+    result = operate(*RESOLVE, "--yes")
+    assert result.exit_code == 4
+    assert hint in result.stderr
+
+
 @pytest.mark.usefixtures("terminal")
 def test_an_attempt_between_looking_and_acting_is_no_reason_to_look_again(
     admin: FakeAdmin, operate: Kessai
