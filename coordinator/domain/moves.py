@@ -9,7 +9,7 @@ from coordinator.domain.entries import Attention, EntryKind, Failure, JournalEnt
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import event_id
 from coordinator.domain.machine import ANNOUNCED, IN_DOUBT, SETTLED, Event, State, fire
-from coordinator.domain.outcome import Outcome, Refused, Unknown, never_left, outcome_name
+from coordinator.domain.outcome import Applied, Outcome, Refused, Unknown, never_left, outcome_name
 from coordinator.domain.record import evolve
 from coordinator.domain.step import (
     Result,
@@ -32,11 +32,13 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
     transaction, entries = draft.transaction, list(draft.entries)
     sequence, steps = transaction.sequence, list(transaction.steps)
     attention = transaction.attention
+    going_on = True
     for result in (credible(transaction.state, each) for each in results):
         phase = flow.by_name[result.phase]
         index = next(i for i, step in enumerate(steps) if step.phase == result.phase)
         before = steps[index]
         steps[index] = step = answered(transaction.state, before, phase, result, now)
+        going_on = going_on and isinstance(result.outcome, Applied)
         if never_left(result.outcome):
             continue
         attention = needs_attention(transaction.state, step, phase, result.outcome) or attention
@@ -46,7 +48,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
         transaction,
         steps=tuple(steps),
         sequence=sequence,
-        attention=attention or _too_old(transaction, flow, now),
+        attention=attention or (None if going_on else _too_old(transaction, flow, now)),
         try_deadline=_try_deadline(transaction, steps, flow, now),
     )
     raised = transaction.attention is None and moved.attention is not None
@@ -55,7 +57,7 @@ def record(draft: Draft, flow: Flow, results: Iterable[Result], now: datetime) -
 
 
 def _too_old(transaction: Transaction, flow: Flow, now: datetime) -> Attention | None:
-    """What is decided takes seconds: whoever is still at it after so long needs a person."""
+    """What is decided takes seconds: whoever still gets no answer after so long needs a person."""
     age_s = (now - transaction.state_since).total_seconds()
     if transaction.state not in IN_DOUBT or age_s < flow.attention_after_s:
         return None

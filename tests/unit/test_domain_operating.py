@@ -106,9 +106,13 @@ def test_a_flow_that_announces_nothing_does_not_announce_that_either() -> None:
 
 def test_an_answer_that_comes_late_does_not_make_it_old() -> None:
     draft = standing(State.SETTLING)
-    result = Result("points_reserve", Operation.CONFIRM, Applied())
-    after = record(draft, BOTH, [result], NOW)
+    late = NOW + timedelta(seconds=BOTH.attention_after_s + 1)
+    done = Result("points_reserve", Operation.CONFIRM, Applied())
+    after = record(draft, BOTH, [done], late)
     assert after.transaction.attention is None
+    assert after.events == ()
+    left = Result("merchant_credit", Operation.CONFIRM, Unknown("UNAVAILABLE"))
+    assert record(draft, BOTH, [done, left], late).transaction.attention is not None
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
