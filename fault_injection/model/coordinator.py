@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import product
 from typing import NamedTuple, TypeAlias
 
 from kessai.participant.v1 import participant_pb2 as pb
@@ -40,7 +41,6 @@ from coordinator.domain.transaction import (
     Tender,
     Transaction,
     as_recovered,
-    with_finals,
 )
 from fault_injection.model.fence import Status
 from fault_injection.model.variants import Switches
@@ -61,11 +61,15 @@ _RESPONSES: Mapping[Operation, Callable[..., _Response]] = {
 
 
 class View(NamedTuple):
-    """A transaction as somebody knows it: in the table, or in a process's memory."""
+    """A transaction as somebody knows it: in the table, or in a process's memory.
+
+    `dropped` are the steps of which a partial capture takes nothing.
+    """
 
     state: State
     manual: bool
     statuses: tuple[StepStatus, ...]
+    dropped: tuple[bool, ...]
 
 
 class Cause(NamedTuple):
@@ -119,6 +123,8 @@ class Coordinator:
         """What `decide` says, at each time of day and count of attempts there is."""
         if self._switches.confirms_in_parallel and view.state is State.CAPTURING:
             return self._all_at_once(view)
+        if self._switches.dropped_is_confirmed:
+            return self._decided(view._replace(dropped=(False,) * len(view.dropped)))
         if self._switches.trying_not_cancelled and view.state is State.CANCELLING:
             return self._decided(view._replace(statuses=_without_trying(view.statuses)))
         return self._decided(view)
@@ -147,7 +153,8 @@ class Coordinator:
         releases = tuple(move for move in own.moves if move.after.state is State.CANCELLING)
         if releases:
             return Options((), releases)
-        left = [i for i, s in enumerate(view.statuses) if s is not StepStatus.CONFIRMED]
+        pairs = enumerate(zip(view.statuses, view.dropped, strict=True))
+        left = [i for i, (s, out) in pairs if s is not StepStatus.CONFIRMED and not out]
         if left:
             return Options(tuple(Request(i, Operation.CONFIRM) for i in left), ())
         return own
@@ -173,12 +180,27 @@ class Coordinator:
         draft = Draft(as_recovered(self._transaction(view)))
         return self._view(advance(draft, self.flow, (Event.RELEASE,), _START, _CALLER).transaction)
 
-    def _captured(self, view: View) -> View | None:
-        """What a caller's capture of all of it commits; None when there is none to make."""
+    def _captured(self, view: View) -> tuple[View, ...]:
+        """What a caller's capture may commit: of everything, or of any part (engine/capture.py).
+
+        Any step may be dropped, the merchant's too: more than can happen, so that the ordinary
+        participants stay alike. Not all of them.
+        """
         if view.state is not State.RESERVED or not view.manual:
-            return None
-        shares = {phase.name: _MINOR for phase in self.flow.takers}
-        decided = with_finals(self._transaction(view), shares)
+            return ()
+        parts = product((False, True), repeat=len(self.phases))
+        return tuple(self._captured_part(view, part) for part in parts if not all(part))
+
+    def _captured_part(self, view: View, dropped: tuple[bool, ...]) -> View:
+        dropping = dict(zip((phase.name for phase in self.phases), dropped, strict=True))
+        found = self._transaction(view)
+        steps = tuple(
+            evolve(step, final_minor=0 if dropping[step.phase] else step.amount.minor)
+            if step.amount is not None
+            else step
+            for step in found.steps
+        )
+        decided = evolve(found, steps=steps)
         events = rules.capture_events(decided, self.flow)
         return self._view(advance(Draft(decided), self.flow, events, _START).transaction)
 
@@ -215,9 +237,15 @@ class Coordinator:
     def _transaction(self, view: View) -> Transaction:
         """A whole transaction that `view` is a view of."""
         opened = self._opened[view.manual]
-        statuses = dict(zip((phase.name for phase in self.phases), view.statuses, strict=True))
+        known = dict(
+            zip(
+                (phase.name for phase in self.phases),
+                zip(view.statuses, view.dropped, strict=True),
+                strict=True,
+            )
+        )
         steps = tuple(
-            _stands(step, statuses[step.phase], view.state) if step.phase in statuses else step
+            _stands(step, *known[step.phase], view.state) if step.phase in known else step
             for step in opened.steps
         )
         pending = view.state is State.CREATED and StepStatus.PENDING in view.statuses
@@ -229,8 +257,13 @@ class Coordinator:
         )
 
     def _view(self, transaction: Transaction) -> View:
-        statuses = tuple(transaction.step(phase.name).status for phase in self.phases)
-        return View(transaction.state, transaction.manual, statuses)
+        steps = [transaction.step(phase.name) for phase in self.phases]
+        return View(
+            transaction.state,
+            transaction.manual,
+            tuple(step.status for step in steps),
+            tuple(step.dropped for step in steps),
+        )
 
     def _request(self, call: rules.Call) -> Request:
         return Request(self.phases.index(call.phase), call.operation)
@@ -261,13 +294,15 @@ def _opened(flow: Flow, *, manual: bool) -> Transaction:
     ).transaction
 
 
-def _stands(step: Step, status: StepStatus, state: State) -> Step:
+def _stands(step: Step, status: StepStatus, dropped: bool, state: State) -> Step:
     refused = status is StepStatus.REFUSED
+    assert step.amount is not None, "only phases that call a participant are here"
+    final = 0 if dropped else step.amount.minor
     return evolve(
         step,
         status=status,
         refusal_code="REFUSED" if refused else "",
-        final_minor=step.amount.minor if step.amount and state in _DECIDED else None,
+        final_minor=final if state in _DECIDED or dropped else None,
     )
 
 

@@ -5,7 +5,7 @@ A node is a head and one column for each participant:
 head    the row's state, the current process's state (or none), which states processes that were
         left behind are in, whether the payment is captured manually
 column  the step's status in the row and in the current process's memory, which requests were ever
-        sent, the participant's history
+        sent, whether it was decided to take nothing of it, the participant's history
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SENT_BIT = {Operation.TRY: 1, Operation.CONFIRM: 2, Operation.CANCEL: 4}
 
 PROCESS, BEHIND, MANUAL = 3, 7, 15
 """Where in a head they begin; the row's state is first, in 3 bits, and process 0 is none."""
-OWN, SENT, HISTORY = 3, 6, 9
+OWN, SENT, DROPPED, HISTORY = 3, 6, 9, 10
 """Where in a column they begin; the row's status is first, in 3 bits."""
 
 HISTORIES = tuple(
@@ -49,6 +49,7 @@ class Column(NamedTuple):
     row: StepStatus
     own: StepStatus
     sent: frozenset[Operation]
+    dropped: bool
     history: str
 
 
@@ -69,6 +70,7 @@ def column_of(packed: int) -> Column:
         STATUSES[packed & 7],
         STATUSES[packed >> OWN & 7],
         frozenset(operation for operation, bit in SENT_BIT.items() if sent & bit),
+        bool(packed >> DROPPED & 1),
         HISTORIES[packed >> HISTORY],
     )
 
@@ -103,8 +105,14 @@ def with_column(node: Node, participant: int, column: int) -> Node:
 def with_row(node: Node, view: View) -> Node:
     """The node with this in the table."""
     head = node[0] & ~7 | STATE_NUMBER[view.state]
-    pairs = zip(node[1:], view.statuses, strict=True)
-    return (head, *(column & ~7 | STATUS_NUMBER[status] for column, status in pairs))
+    steps = zip(node[1:], view.statuses, view.dropped, strict=True)
+    return (
+        head,
+        *(
+            column & ~(7 | 1 << DROPPED) | STATUS_NUMBER[status] | dropped << DROPPED
+            for column, status, dropped in steps
+        ),
+    )
 
 
 def with_process(node: Node, view: View | None) -> Node:

@@ -27,6 +27,7 @@ from fault_injection.model.coordinator import Cause, Coordinator, Move, Request,
 from fault_injection.model.fence import Status
 from fault_injection.model.nodes import (
     BEHIND,
+    DROPPED,
     HISTORIES,
     HISTORY,
     HISTORY_NUMBER,
@@ -107,19 +108,23 @@ class Protocol:
         process = node[0] >> PROCESS & 15
         if process:
             state = STATES[process - 1]
-            owns = tuple(column >> OWN & 7 for column in node[1:])
-            view = self._view(state, node[0] >> MANUAL & 1, owns)
+            owns = tuple(column >> OWN & (7 | 1 << DROPPED - OWN) for column in node[1:])
+            view = self._view(state, node[0] >> MANUAL & 1, owns, DROPPED - OWN)
             yield Happening("crashes"), with_process(node, None)
             yield from self._calls(node, view)
             yield from self._moves(node, view)
 
     def row(self, node: Node) -> View:
         """The transaction as it stands in the table."""
-        rows = tuple(column & 7 for column in node[1:])
-        return self._view(STATES[node[0] & 7], node[0] >> MANUAL & 1, rows)
+        rows = tuple(column & (7 | 1 << DROPPED) for column in node[1:])
+        return self._view(STATES[node[0] & 7], node[0] >> MANUAL & 1, rows, DROPPED)
 
-    def _view_anew(self, state: State, manual: int, numbers: tuple[int, ...]) -> View:
-        return View(state, bool(manual), tuple(STATUSES[number] for number in numbers))
+    def _view_anew(
+        self, state: State, manual: int, numbers: tuple[int, ...], dropped_at: int
+    ) -> View:
+        statuses = tuple(STATUSES[number & 7] for number in numbers)
+        dropped = tuple(bool(number >> dropped_at & 1) for number in numbers)
+        return View(state, bool(manual), statuses, dropped)
 
     def _arrivals(self, node: Node) -> Iterator[tuple[Happening, Node]]:
         for i in range(self.size):
@@ -146,10 +151,12 @@ class Protocol:
         """A caller's cancel and capture are commits of their own, by whichever process."""
         row = self.row(node)
         cancelled, captured = self.coordinator.cancelled(row), self.coordinator.captured(row)
-        for kind, after in (("cancel", cancelled), ("capture", captured)):
-            if after is not None:
-                left = with_process(with_left_behind(node), None)
-                yield Happening(kind, after=after), with_row(left, after)
+        if cancelled is not None:
+            left = with_process(with_left_behind(node), None)
+            yield Happening("cancel", after=cancelled), with_row(left, cancelled)
+        for after in captured:
+            left = with_process(with_left_behind(node), None)
+            yield Happening("capture", after=after), with_row(left, after)
 
     def _takeovers(self, node: Node) -> Iterator[tuple[Happening, Node]]:
         """The row is claimed: after a crash, or while the one that had it still runs."""
@@ -166,40 +173,41 @@ class Protocol:
         behind = node[0] >> BEHIND & 255
         if not behind:
             return
-        for i, operation, bit in self._belated(behind):
+        dropped = tuple(column >> DROPPED & 1 for column in node[1:])
+        for i, operation, bit in self._belated(behind, dropped):
             column = node[i + 1]
             if not column & bit:
                 happening = Happening("sent late", i, operation)
                 yield happening, with_column(node, i, column | bit)
         if self.switches.version_ignored and behind >> STATE_NUMBER[State.CREATED] & 1:
-            known = View(State.CREATED, bool(node[0] >> MANUAL & 1), self._all_trying())
+            trying, whole = (StepStatus.TRYING,) * self.size, (False,) * self.size
+            known = View(State.CREATED, bool(node[0] >> MANUAL & 1), trying, whole)
             after = self.coordinator.cancelled(known)
             if after is not None:
                 yield Happening("overwrites", after=after), with_row(node, after)
 
-    def _all_trying(self) -> tuple[StepStatus, ...]:
-        return (StepStatus.TRYING,) * self.size
-
-    def _belated_anew(self, behind: int) -> tuple[tuple[int, Operation, int], ...]:
+    def _belated_anew(
+        self, behind: int, dropped: tuple[int, ...]
+    ) -> tuple[tuple[int, Operation, int], ...]:
         """What processes left behind in these states may still send: to whom, what, its bit."""
         found = {
             (i, operation)
             for number, state in enumerate(STATES)
             if behind >> number & 1
             for i in range(self.size)
-            for operation in self._may_send(state, is_pivot=i == self.pivot)
+            for operation in self._may_send(state, bool(dropped[i]), is_pivot=i == self.pivot)
         }
         return tuple((i, operation, SENT_BIT[operation] << SENT) for i, operation in sorted(found))
 
-    def _may_send(self, state: State, *, is_pivot: bool) -> tuple[Operation, ...]:
+    def _may_send(self, state: State, dropped: bool, *, is_pivot: bool) -> tuple[Operation, ...]:
         match state:
             case State.CREATED:
                 return (Operation.TRY,)
             case State.CAPTURING:
-                parallel = self.switches.confirms_in_parallel
-                return (Operation.CONFIRM,) if is_pivot or parallel else ()
+                may = not dropped and (is_pivot or self.switches.confirms_in_parallel)
+                return (Operation.CONFIRM,) if may else ()
             case State.SETTLING:
-                return (Operation.CONFIRM,)
+                return (Operation.CANCEL if dropped else Operation.CONFIRM,)
             case State.CANCELLING:
                 return (Operation.CANCEL,)
             case _:

@@ -37,9 +37,10 @@ ColumnChecker: TypeAlias = Callable[[State, Column, Switches], Breach | None]
 def nothing_confirmed_before_the_decision(
     state: State, column: Column, _switches: Switches
 ) -> Breach | None:
-    """S3: no Confirm leaves before CAPTURING is durable, nor before every Try is held."""
-    if state in UNDECIDED and Operation.CONFIRM in column.sent:
-        return Breach("S3", f"a Confirm has left, and the row is {state}")
+    """S3: no Confirm leaves before CAPTURING is durable and every Try held; no Cancel either."""
+    for operation in (Operation.CONFIRM, Operation.CANCEL):
+        if state in UNDECIDED and operation in column.sent:
+            return Breach("S3", f"a {operation.capitalize()} has left, and the row is {state}")
     if state in FORWARD and fence.HELD not in column.history:
         return Breach("S3", f"the row is {state}, and this participant never held")
     if state is State.CAPTURING and column.row in {StepStatus.UNTRIED, StepStatus.TRYING}:
@@ -56,6 +57,8 @@ def never_confirmed_and_cancelled(
         return Breach("S4", "it was confirmed and cancelled")
     if confirmed and Operation.CANCEL in column.sent:
         return Breach("S4", "it is confirmed, and a Cancel was sent to it")
+    if column.dropped and Operation.CONFIRM in column.sent:
+        return Breach("S4", "nothing was to be taken of it, and a Confirm was sent to it")
     return None
 
 
@@ -81,8 +84,20 @@ def nothing_held_once_settled(state: State, column: Column, _switches: Switches)
         return Breach("S8", f"the row is {state}, and the participant holds")
     if state is State.FAILED and stands == fence.CONFIRMED:
         return Breach("S1", f"the row is {state}, and the participant is confirmed")
-    if state is State.PAID and stands != fence.CONFIRMED:
-        return Breach("S1", f"the row is {state}, and the participant is not confirmed")
+    if state is State.PAID and column.dropped and stands in fence.HOLDING:
+        return Breach("S8", f"the row is {state} without it, and the participant holds")
+    if state is State.PAID and column.dropped == (stands == fence.CONFIRMED):
+        wrong = "confirmed, of which nothing was to be taken" if column.dropped else "not confirmed"
+        return Breach("S1", f"the row is {state}, and the participant is {wrong}")
+    return None
+
+
+def nothing_cancelled_that_is_to_be_paid(
+    state: State, column: Column, _switches: Switches
+) -> Breach | None:
+    """S5: once it is decided to pay, a Cancel goes only to what a partial capture drops."""
+    if state in FORWARD and Operation.CANCEL in column.sent and not column.dropped:
+        return Breach("S5", f"a Cancel has left, and the row is {state}")
     return None
 
 
@@ -91,6 +106,7 @@ COLUMN_CHECKERS: tuple[ColumnChecker, ...] = (
     never_confirmed_and_cancelled,
     cancels_without_a_try_succeed,
     nothing_held_once_settled,
+    nothing_cancelled_that_is_to_be_paid,
 )
 
 
@@ -98,9 +114,9 @@ def pivot_first_and_alone(scene: Scene, pivot: int) -> Breach | None:
     """S5: until the pivot is confirmed, and that is durable, no other Confirm leaves."""
     if pivot >= len(scene.columns):
         return None
-    settled = fence.CONFIRMED in scene.columns[pivot].history and (
-        scene.state in {State.SETTLING, State.PAID}
-    )
+    last = scene.columns[pivot]
+    done = last.dropped or fence.CONFIRMED in last.history
+    settled = done and scene.state in {State.SETTLING, State.PAID}
     for i, column in enumerate(scene.columns):
         if i != pivot and Operation.CONFIRM in column.sent and not settled:
             what = f"its Confirm has left, the row is {scene.state} and the pivot may still refuse"

@@ -34,7 +34,7 @@ _SENTENCES: Mapping[str, str] = {
     "sent late": "Another coordinator, which read the row before, sends {what} to {who}.",
     "overwrites": "Another coordinator, which read the row before, commits {state} over it.",
     "cancel": "The caller cancels: {state} is committed.",
-    "capture": "The caller captures: {state} is committed.",
+    "capture": "The caller captures{without}: {state} is committed.",
 }
 
 
@@ -64,9 +64,17 @@ def _sentence(happening: Happening, before: Node, titles: Sequence[str]) -> str:
         did=_ARRIVED.get(happening.letter, ""),
         status=happening.status,
         state="" if happening.after is None else happening.after.state,
+        without=_without(happening, titles),
         because=_because(happening.cause, titles),
         although=", although the one before still runs" if running else "",
     )
+
+
+def _without(happening: Happening, titles: Sequence[str]) -> str:
+    """What a capture takes nothing of."""
+    dropped = () if happening.after is None else happening.after.dropped
+    names = [title for title, out in zip(titles, dropped, strict=False) if out]
+    return f" nothing of {' and '.join(names)}" if names else " all of it"
 
 
 def _because(cause: Cause | None, titles: Sequence[str]) -> str:

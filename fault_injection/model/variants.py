@@ -24,6 +24,7 @@ class Switches:
     recovered_as_untried: bool = False
     claim_keeps_version: bool = False
     version_ignored: bool = False
+    dropped_is_confirmed: bool = False
     nobody_recovers: bool = False
 
 
@@ -120,6 +121,13 @@ VARIANTS: tuple[Variant, ...] = (
         "a commit does not ask whether the row is still as it was read",
         Switches(version_ignored=True),
         "S9",
+        "S4",
+    ),
+    Variant(
+        "dropped-is-confirmed",
+        "a step of which a partial capture takes nothing is confirmed with the others",
+        Switches(dropped_is_confirmed=True),
+        "S4",
         "S4",
     ),
     Variant(
