@@ -1,8 +1,9 @@
 """The Store port over SQLAlchemy Core: everything that does not depend on the SQL dialect.
 
 Database work is synchronous and runs in executors: writes in one thread, in groups; claims in one
-of their own, so that no amount of reading keeps recovery and the relay waiting; reads on a small
-pool. A read whose connection turns out to be dead is repeated on a new one.
+of their own, so that no amount of reading keeps recovery and the relay waiting; what looks at
+everything (an operator's search, the census) in another, so that it keeps nobody waiting; reads on
+a small pool. A read whose connection turns out to be dead is repeated on a new one.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class SqlStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="kessai-writer")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="kessai-reader")
         self._claimer = ThreadPoolExecutor(1, thread_name_prefix="kessai-claimer")
+        self._looker = ThreadPoolExecutor(1, thread_name_prefix="kessai-looker")
         self._group = GroupCommit(
             GroupWriter(connect, statements, faults).write,
             self._writer,
@@ -99,6 +101,7 @@ class SqlStore:
         await self._group.close()
         self._writer.shutdown()
         self._claimer.shutdown()
+        self._looker.shutdown()
         self._readers.shutdown()
 
     async def commit(self, change: Change) -> CommitResult:
@@ -182,16 +185,16 @@ class SqlStore:
 
     async def search(self, query: TransactionQuery) -> Sequence[Transaction]:
         """See `Store.search`. Raises StoreUnavailable. Leaves out as `list_payments` does."""
-        return await self._run(lambda c: self._found(c, query))
+        return await self._run(lambda c: self._found(c, query), self._looker)
 
     async def count(self, query: TransactionQuery, at_most: int) -> int:
         """See `Store.count`. Raises StoreUnavailable."""
         statement = operating.count(query, at_most)
-        return await self._run(lambda c: int(c.execute(statement).scalar_one()))
+        return await self._run(lambda c: int(c.execute(statement).scalar_one()), self._looker)
 
     async def census(self) -> Census:
         """See `Store.census`. Raises StoreUnavailable."""
-        return await self._run(lambda c: operating.take_census(c, self._clock))
+        return await self._run(lambda c: operating.take_census(c, self._clock), self._looker)
 
     async def pauses(self) -> Sequence[Pause]:
         """See `Store.pauses`. Raises StoreUnavailable."""

@@ -40,7 +40,7 @@ class PostgresStore(SqlStore):
     lease_s              how long a claim lasts, in seconds
     batch_limit          most writes in one database transaction
     queue_limit          most writes that wait; creations are refused at half of it
-    readers              connections and threads that read; two more write and claim
+    readers              connections and threads that read; three more write, claim and search
     connect_timeout_s    how long to wait for a connection, in whole seconds
     statement_timeout_s  how long one statement may take, in seconds, and a transaction be idle
     lock_timeout_s       how long to wait for a lock, in seconds; less than for a statement
@@ -72,7 +72,7 @@ class PostgresStore(SqlStore):
         self._watchdog = Watchdog(statement_timeout_s + silence_s)
         self._engine = make_engine(
             url,
-            pool_size=readers + 2,
+            pool_size=readers + 3,
             connect_timeout_s=connect_timeout_s,
             statement_timeout_s=statement_timeout_s,
             lock_timeout_s=lock_timeout_s,

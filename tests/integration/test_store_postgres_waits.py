@@ -172,6 +172,23 @@ def test_a_server_process_that_hangs_is_given_up_and_everything_is_done_on_a_new
     asyncio.run(scenario())
 
 
+def test_whoever_looks_at_everything_keeps_no_reader_of_payments_waiting(
+    stores: PostgresStores,
+) -> None:
+    async def scenario() -> None:
+        async with stores.open() as store:
+            stood = await committed(store, creation())
+            with stores.connect() as connection, connection.begin():
+                connection.exec_driver_sql("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+                looking = [asyncio.ensure_future(store.census()) for _ in range(8)]
+                await asyncio.sleep(0.1)  # noqa: TID251 - they have begun, or wait their turn
+                async with asyncio.timeout(0.5):
+                    assert await store.get(stood.id) == stood
+            await asyncio.gather(*looking)
+
+    asyncio.run(scenario())
+
+
 def test_a_watchdog_leaves_alone_what_ends_in_time_and_can_be_closed_twice(
     stores: PostgresStores,
 ) -> None:

@@ -162,6 +162,9 @@ async def stir(
                 process.awake.set()
         case "ask":
             transaction_id = chance.choice(made)
+            refunds = await process.world.store.refunds_of(transaction_id)
+            if refunds and chance.random() < 0.5:
+                transaction_id = chance.choice([each.id for each in refunds])
             asks = [
                 wish(chance.choice(pair).world, chance, transaction_id, f"{number}-{each}")
                 for each in range(chance.choice([1, 2, 3]))
