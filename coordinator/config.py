@@ -363,13 +363,8 @@ def load(**flags: object) -> Settings:
 
 def _told(problem: ErrorDetails) -> str:
     """What is wrong with a setting, for people who do not know pydantic."""
-    match problem["type"]:
-        case "missing":
-            return "required, and not set"
-        case "extra_forbidden":
-            return "no such setting"
-        case _:
-            return problem["msg"].removeprefix("Value error, ")
+    plain = {"missing": "required, and not set", "extra_forbidden": "no such setting"}
+    return plain.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
