@@ -49,7 +49,8 @@ COLOURS = {
 @command(
     app,
     "kessai participant check 127.0.0.1:7401",
-    "kessai participant check gift.example:443 --account test-1 --refused-account empty",
+    "kessai participant check gift.example:443 --account test-1 \\",
+    "  --refused-account empty",
     "kessai participant check 127.0.0.1:7401 --output json",
     failed="a rule is broken",
     unreachable="there is no participant there",

@@ -63,7 +63,7 @@ def list_flows(
 
 @command(
     app,
-    "kessai flow pause points_and_card --reason 'the card processor is down, ticket 812'",
+    "kessai flow pause points_and_card --reason 'card is down, ticket 812'",
     unreachable="",
     refused="",
 )

@@ -107,7 +107,8 @@ _ItemOption = Annotated[
     "kessai payments create --flow points_only --amount 50 --currency JPY \\",
     "  --tender points_reserve:bob:50 --merchant shop-1 \\",
     "  --capture manual --reserve-for 15m",
-    "kessai payments create --flow stock_points_and_card --amount 900 --currency JPY \\",
+    "kessai payments create --flow stock_points_and_card \\",
+    "  --amount 900 --currency JPY \\",
     "  --tender points_reserve:alice:500 --tender card_charge:tok_ok:400 \\",
     "  --merchant shop-1 --item stock_reserve=lamp",
     ok="paid; with --capture manual: reserved",
@@ -232,7 +233,8 @@ def _show(answer: pb.CreatePaymentResponse | pb.CapturePaymentResponse, output: 
 
 @command(
     app,
-    "kessai payments cancel 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 --reason 'customer left'",
+    "kessai payments cancel 019aa5f0-6c1e-7c1a-9d57-1d1b0f2a6c11 \\",
+    "  --reason 'customer left'",
     unreachable="",
     refused="refused by the server, for instance because it is decided already",
     unsettled="being cancelled; follow it with `kessai payments watch`",

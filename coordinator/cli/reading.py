@@ -68,7 +68,8 @@ def get(
 @command(
     app,
     "kessai payments list --state FAILED --state CANCELLING --limit 20",
-    "kessai payments list --merchant shop-1 --from 2026-11-21 --to 2026-11-22 -o jsonl",
+    "kessai payments list --merchant shop-1 \\",
+    "  --from 2026-11-21 --to 2026-11-22 -o jsonl",
     unreachable="",
     refused="",
     name="list",

@@ -44,7 +44,8 @@ app = typer.Typer(
 @command(
     app,
     f"kessai refunds create {PAYMENT}",
-    f"kessai refunds create {PAYMENT} --amount 150 --key return-7",
+    f"kessai refunds create {PAYMENT} \\",
+    "  --amount 150 --key return-7",
     f"kessai refunds create {PAYMENT} --amount 150 \\",
     "  --split order:card_charge,points_reserve",
     f"kessai refunds create {PAYMENT} \\",

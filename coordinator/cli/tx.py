@@ -107,7 +107,7 @@ def list_transactions(
 @command(
     app,
     f"kessai tx explain {TRANSACTION}",
-    f"kessai tx explain {TRANSACTION} --lines 500 --output json",
+    f"kessai tx explain {TRANSACTION} --lines 500 -o json",
     unreachable="",
     refused="refused by the server, for instance because there is no such transaction",
 )

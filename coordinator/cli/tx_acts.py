@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 Request = TypeVar("Request", "pb.CancelTransactionRequest", "pb.ResolveStepRequest")
+LEFT_OUT = "…"
+"""What commands to paste have where their operator's own words belong."""
 LOOKED_BACK = 50
 """How many of the journal's last lines are compared with what was shown."""
 _TRIES = 5
@@ -43,7 +45,8 @@ _TRIES = 5
 
 @command(
     app,
-    f"kessai tx hold {TRANSACTION} --reason 'asking the card processor, ticket 812'",
+    f"kessai tx hold {TRANSACTION} \\",
+    "  --reason 'asking the card processor, ticket 812'",
     ok="ok, also when it was held before",
     unreachable="",
     refused="refused by the server, for instance because it is settled",
@@ -80,7 +83,8 @@ def hold(
 @command(
     app,
     f"kessai tx unhold {TRANSACTION}",
-    f"kessai tx unhold {TRANSACTION} --reason 'it was not captured, ticket 812'",
+    f"kessai tx unhold {TRANSACTION} \\",
+    "  --reason 'it was not captured, ticket 812'",
     ok="ok, also when it was not held",
     unreachable="",
     refused="",
@@ -112,8 +116,9 @@ def unhold(
 
 @command(
     app,
-    f"kessai tx cancel {TRANSACTION} --reason 'the till broke down'",
-    f"kessai tx cancel {TRANSACTION} --reason 'the till broke down' --yes",
+    f"kessai tx cancel {TRANSACTION} --reason 'no till'",
+    f"kessai tx cancel {TRANSACTION} \\",
+    "  --reason 'the till broke down' --yes",
     ok="ok, also when it was released before",
     failed="it was not confirmed; nothing was done",
     unreachable="",

@@ -32,7 +32,7 @@ from coordinator.cli.options import TimeoutOption
 from coordinator.cli.output import Format, OutputOption, plain, say
 from coordinator.cli.requests import sendable
 from coordinator.cli.tx import app
-from coordinator.cli.tx_acts import LOOKED_BACK, as_seen, show_on_stderr, show_transaction
+from coordinator.cli.tx_acts import LEFT_OUT, LOOKED_BACK, as_seen, show_on_stderr, show_transaction
 
 if TYPE_CHECKING:
     from kessai.admin.v1 import admin_pb2 as pb
@@ -50,10 +50,11 @@ class AnswerName(StrEnum):
 @command(
     app,
     f"kessai tx resolve {TRANSACTION} \\",
-    "  --step card_charge --as captured --reason 'the processor shows the charge' \\",
+    "  --step card_charge --as captured \\",
+    "  --reason 'the processor shows the charge' \\",
     "  --evidence 'ch_8812, statement of 21 November'",
     f"kessai tx resolve {TRANSACTION} \\",
-    "  --step card_charge --as not-captured --reason 'ticket 812' --evidence … --yes",
+    "  --step card_charge --as not-captured --reason 'ticket 812' --yes",
     failed="it was not confirmed; nothing was done",
     unreachable="",
     refused="refused by the server: the step allows no such answer, its participant says "
@@ -98,6 +99,9 @@ def resolve(
     """
     from kessai.admin.v1 import admin_pb2  # noqa: PLC0415 - slow
 
+    for flag, text in (("--reason", reason), ("--evidence", evidence)):
+        if text.strip() == LEFT_OUT:
+            raise typer.BadParameter("that is the place for your own words", param_hint=flag)
     request = sendable(
         lambda: admin_pb2.ResolveStepRequest(
             transaction_id=transaction_id,

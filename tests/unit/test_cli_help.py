@@ -23,6 +23,8 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
         yield from commands(child, (*path, name))
 
 
+COLUMNS = 79
+"""The help of a terminal of 80 leaves the last one empty."""
 ALL = sorted(commands(get_command(app)))
 
 
@@ -48,6 +50,14 @@ def test_help_has_examples_and_exit_codes(path: tuple[str, ...]) -> None:
     assert "2  usage or bad input" in result.output
     ends_by_ctrl_c = path in {("up",), ("serve",), ("participant", "serve")}
     assert ("130  interrupted by Ctrl-C" in result.output) is not ends_by_ctrl_c
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_examples_can_be_pasted_from_a_terminal_of_80_columns(path: tuple[str, ...]) -> None:
+    help_ = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+    _, _, end = help_.partition("Examples:")
+    examples, _, _ = end.partition("Exit codes:")
+    assert [line for line in map(str.rstrip, examples.splitlines()) if len(line) > COLUMNS] == []
 
 
 def test_help_needs_no_heavy_module() -> None:

@@ -221,6 +221,16 @@ def test_a_step_that_cannot_be_resolved_like_that_is_the_servers_to_refuse(
     assert "Type the last" not in result.stderr
 
 
+@pytest.mark.parametrize("flag", ["--reason", "--evidence"])
+def test_a_command_pasted_as_it_was_shown_has_no_words_for_the_journal(
+    admin: FakeAdmin, operate: Kessai, flag: str
+) -> None:
+    result = operate(*RESOLVE, flag, "…", "--yes")
+    assert result.exit_code == 2
+    assert flag in result.stderr
+    assert admin.asked == []
+
+
 @pytest.mark.parametrize(
     ("reason", "hint"),
     [("ANSWER_NOT_POSSIBLE", "--as not-captured"), ("EVIDENCE_REQUIRED", "--evidence")],
