@@ -20,7 +20,7 @@ from datetime import datetime
 from adapters.breaker import Breaker
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.outcome import Outcome, Unknown
+from coordinator.domain.outcome import BREAKER_OPEN, PARTICIPANT_BUSY, Outcome, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import Record, evolve
 from coordinator.ports import BreakerState, Clock, Observer, Participant, ParticipantStatus
@@ -95,7 +95,7 @@ class GuardedParticipant:
             left_s = await self._wait_for_place(call.timeout_s)
             if left_s is None:
                 detail = f"{self._guard.max_in_flight} calls to {self._name} are under way"
-                return Unknown("PARTICIPANT_BUSY", detail, retry_after_s=BUSY_RETRY_S)
+                return Unknown(PARTICIPANT_BUSY, detail, retry_after_s=BUSY_RETRY_S)
             call = evolve(call, timeout_s=left_s)
         try:
             # It may have opened while the call waited.
@@ -159,7 +159,7 @@ class GuardedParticipant:
         if decided and self._breaker.state is BreakerState.OPEN:  # a Try has not so long to live
             after_s = max(after_s, min(LONGEST_HOLD_BACK_S, self._breaker.down_s / 2))
         detail = f"{self._name} did not answer {self._failures} times: {self._last_failure}"
-        return Unknown("BREAKER_OPEN", detail, retry_after_s=after_s)
+        return Unknown(BREAKER_OPEN, detail, retry_after_s=after_s)
 
     def _changed(self, state: BreakerState) -> None:
         self._since = self._clock.now()

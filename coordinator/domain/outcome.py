@@ -61,6 +61,10 @@ CANCELLED_AT_PARTICIPANT = "CANCELLED_AT_PARTICIPANT"
 """The code of a refusal because a Cancel came first: nothing is held, and never will be."""
 UNKNOWN_TRANSACTION = "UNKNOWN_TRANSACTION"
 """The code of an unknown outcome because the participant has not seen it, or not yet."""
+BREAKER_OPEN = "BREAKER_OPEN"
+PARTICIPANT_BUSY = "PARTICIPANT_BUSY"
+HELD_BACK = frozenset({BREAKER_OPEN, PARTICIPANT_BUSY})
+"""The codes of calls that were held back here."""
 
 Outcome: TypeAlias = Applied | Refused | Pending | Unknown
 

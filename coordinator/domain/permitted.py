@@ -23,6 +23,7 @@ from coordinator.domain.operator_errors import (
     NotHeld,
     NothingToRetry,
 )
+from coordinator.domain.outcome import HELD_BACK
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import Record, evolve
 from coordinator.domain.transaction import Step, StepStatus, Transaction
@@ -291,8 +292,13 @@ def _wait(transaction: Transaction, call: Call, now: datetime) -> WaitsFor:
         )
     why = step.last_error or "not decided"
     times = "once" if step.attempts == 1 else f"{step.attempts} times"
-    how = f"did not answer {times}" if step.attempts else "was held back here"
-    text = f"{title}: {what} {how} ({why}); {again}"
+    if step.attempts:
+        how = f"did not answer {times} ({why})"
+    elif why in HELD_BACK:
+        how = f"was held back here ({why})"
+    else:  # what was asked before it failed with this
+        how = f"has no answer yet (the last error: {why})"
+    text = f"{title}: {what} {how}; {again}"
     if transaction.state is State.CREATED:
         text += f"; released at {_time(transaction.try_deadline)} if it does not"
     return WaitsFor(WaitCode.RETRY, text, step.phase, until)

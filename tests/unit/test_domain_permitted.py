@@ -201,6 +201,14 @@ def test_what_is_held_back_by_ourselves_counts_no_attempt() -> None:
     assert wait.sentence.startswith("Card: Confirm was held back here (BREAKER_OPEN); asked")
 
 
+def test_an_error_of_what_was_asked_before_is_no_holding_back() -> None:
+    released = waiting(State.CANCELLING, CARD, "ABANDONED", attempts=0)
+    found = {wait.phase: wait for wait in waits_for(released, BOTH, "", NOW)}
+    assert found[CARD].sentence.startswith(
+        "Card: Cancel has no answer yet (the last error: ABANDONED); asked again at "
+    )
+
+
 def test_a_try_that_is_not_answered_is_released_in_time() -> None:
     [wait, *_] = waits_for(waiting(State.CREATED, WALLET), BOTH, "", NOW)
     assert "Try did not answer 4 times (UNAVAILABLE)" in wait.sentence
