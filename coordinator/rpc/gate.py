@@ -59,6 +59,21 @@ CODES = {
 """Stable codes for protovalidate's rules; the tests keep every rule of our .proto files in here."""
 
 
+_ONE_LINE = "must be one line without control characters"
+PATTERNS = {
+    r"^([A-Z]{3})?$": "must be three capital letters, such as JPY",
+    r"^[A-Z]{3}$": "must be three capital letters, such as JPY",
+    r"^[A-Z0-9_]*$": "must be capital letters, digits and underscores",
+    r"^[a-z0-9_]*$": "must be small letters, digits and underscores",
+    r"^[A-Za-z0-9._-]*$": "must be letters, digits, dots, dashes and underscores",
+    r"^[A-Za-z0-9._:@/-]*$": "must be letters, digits and . _ - : @ /",
+    r"^[!-~]*$": "must be printable ASCII without blanks",
+    r"^[^\p{C}\p{Zl}\p{Zp}]*$": _ONE_LINE,
+    r"^([^\p{C}\p{Z}][^\p{C}\p{Zl}\p{Zp}]*)?$": f"{_ONE_LINE} that does not begin with a blank",
+}
+"""What the patterns of our .proto files ask for, in words; the tests keep all of them in here."""
+
+
 class Unread(Generic[Request]):
     """The bytes of a request to `method`, to be parsed once its caller is known.
 
@@ -284,8 +299,14 @@ def _violation(item: Any) -> Violation:
     return Violation(
         field=_path(item.field),
         code=CODES.get(item.rule_id, "INVALID_VALUE"),
-        message=item.message,
+        message=_words(item.message),
     )
+
+
+def _words(message: str) -> str:
+    """The sentence, unless it quotes a pattern: then what that asks for."""
+    _, _, pattern = message.partition("regex pattern `")
+    return PATTERNS.get(pattern.removesuffix("`"), message)
 
 
 def _path(path: Any) -> str:

@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
@@ -91,6 +92,28 @@ def rules() -> set[str]:
             )
             found |= {f"{kind}.{name}" for name in names}
     return found
+
+
+def test_every_pattern_of_our_protos_is_said_in_words() -> None:
+    used = set()
+    for file in (pb.DESCRIPTOR, admin_pb2.DESCRIPTOR):
+        for field in (f for m in file.message_types_by_name.values() for f in m.fields):
+            extension: Any = validate_pb2.field
+            options: Any = field.GetOptions().Extensions[extension]
+            for rules_ in (options, options.repeated.items):
+                used |= {rules_.string.pattern} - {""}
+    assert len(used) > 5
+    assert used <= gate.PATTERNS.keys()
+
+
+def test_a_pattern_that_is_broken_is_told_in_words() -> None:
+    request = admin_pb2.HoldTransactionRequest(transaction_id=str(UUID(int=1)), reason="  ")
+    with pytest.raises(errors.InvalidRequest) as caught:
+        gate.validate(request)
+    [violation] = caught.value.violations
+    assert (violation.field, violation.code) == ("reason", "BAD_FORMAT")
+    assert "one line" in violation.message
+    assert "regex" not in violation.message
 
 
 RANGES = {"int64.gt": "int64.gt_lte", "int64.lte": "int64.gt_lte"} | {
