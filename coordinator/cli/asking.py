@@ -55,7 +55,13 @@ def _not_confirmed() -> Failure:
 
 
 def _answer(question: str) -> str:
-    """One line; what is not answered (Ctrl-D) is an empty one."""
+    """One line; what is not answered (Ctrl-D) is an empty one. The question's line is ended."""
     messages().print(plain(question), end="", markup=False, soft_wrap=True)
     sys.stderr.flush()
-    return sys.stdin.readline().strip()
+    line = ""
+    try:
+        line = sys.stdin.readline()
+    finally:  # also by Ctrl-C
+        if not line.endswith("\n"):
+            say("")
+    return line.strip()

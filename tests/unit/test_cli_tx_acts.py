@@ -119,6 +119,14 @@ def test_whatever_is_not_yes_is_no(admin: FakeAdmin, operate: Kessai, typed: str
     assert not acts(admin)
 
 
+@pytest.mark.usefixtures("terminal")
+def test_an_answer_that_does_not_come_ends_the_line_of_its_question(
+    admin: FakeAdmin, operate: Kessai
+) -> None:
+    admin.answer = answering(CANCELLABLE, CANCELLED)
+    assert "[y/N] \nerror: " in operate(*CANCEL, typed="").stderr
+
+
 def test_without_a_terminal_it_is_refused_unless_yes_was_said(
     admin: FakeAdmin, operate: Kessai
 ) -> None:
