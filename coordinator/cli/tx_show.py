@@ -127,7 +127,6 @@ def story_view(story: pb.ExplainTransactionResponse, run: str, width: int) -> Re
         facts.append(("driven by", _claim(story)))
     if of.HasField("due_time") and not of.HasField("hold"):
         facts.append(("next due", _when(of.due_time, now)))
-    facts.append(("version", str(of.version)))
     parts: list[RenderableType] = [grid(facts)]
     if story.waits:
         parts += [_title("It waits for"), _indented(_waits(story.waits))]
@@ -163,6 +162,7 @@ def _facts(of: pb.Transaction, now: Timestamp) -> Facts:
     if state_word(of.state) in {"CREATED", "RESERVED"} and of.HasField("reserve_until"):
         facts.append(("reserved until", _when(of.reserve_until, now)))
     facts.append(("accepted", in_utc(of.create_time)))
+    facts.append(("version", str(of.version)))  # for --if-version of the next act
     return facts
 
 

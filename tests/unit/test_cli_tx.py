@@ -12,7 +12,7 @@ from kessai.admin.v1 import admin_pb2 as pb
 from kessai.payments.v1 import payments_pb2
 from rich.console import Console
 
-from coordinator.cli.tx_show import age, stamp, story_view, transactions_view, why
+from coordinator.cli.tx_show import age, stamp, story_view, transaction_view, transactions_view, why
 from tests.support.cli import KEY, FakeAdmin, Kessai, refuse
 from tests.support.operators import NOW, TX, step, story, transaction
 
@@ -144,6 +144,10 @@ def test_an_error_before_the_first_attempt_is_counted_by_nothing() -> None:
     waiting = transaction()
     waiting.steps[0].attempts = 0
     assert why(waiting) == "card_charge UNAVAILABLE"
+
+
+def test_what_was_acted_on_shows_the_version_that_the_next_act_may_name() -> None:
+    assert "version      17" in rendered(transaction_view(transaction(), stamp(NOW), 120), 120)
 
 
 def test_what_is_held_is_due_at_no_time() -> None:
