@@ -368,10 +368,10 @@ def test_the_demo_tells_its_story_and_the_money_balances() -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     for chapter in story.CHAPTERS:
         assert chapter.title in told.stdout
-    assert "Money in = money out: 4,120 points + 1,880 JPY by card = 6,000 JPY" in told.stdout
+    assert "Money in = money out: 6,120 points + 3,280 JPY by card = 9,400 JPY" in told.stdout
     assert "Given back: 900 points + 400 JPY by card = 1,300 JPY" in told.stdout
-    assert "What is left: 3,220 + 1,480 = 4,700." in told.stdout
-    assert "Events at NATS: 21" in told.stdout
+    assert "What is left: 5,220 + 2,880 = 8,100." in told.stdout
+    assert "Events at NATS: 224" in told.stdout
     assert "Total time" in told.stdout
     assert "\x1b" not in told.stdout + told.stderr
 
