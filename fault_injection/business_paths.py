@@ -7,9 +7,9 @@ fails on the way; `expect` is how the payment ends when nothing does, after at l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from coordinator.domain.errors import CallerError
 from coordinator.domain.ids import TransactionId
@@ -23,26 +23,36 @@ from coordinator.engine.shares import Part
 from fault_injection.world import World, payment
 
 CALLER = "shop"
+"""Who walks a path, unless it is said; a caller walks one path."""
 Ids: TypeAlias = list[TransactionId]
+
+
+class Walk(Protocol):
+    """Goes a path on a flow; returns what it made: the payment, then its refunds."""
+
+    def __call__(self, world: World, flow: str, caller: str = CALLER) -> Awaitable[Ids]:
+        """Until nothing is left to do."""
 
 
 @dataclass(frozen=True)
 class Path:
     """One way to use the service."""
 
-    walk: Callable[[World, str], Awaitable[Ids]]
+    walk: Walk
     expect: State
     commits: int
 
 
-async def _create(world: World, flow: str, *, manual: bool, reservation_s: float) -> Transaction:
-    new = payment(flow, manual=manual, reservation_s=reservation_s)
+async def _create(
+    world: World, flow: str, caller: str, *, manual: bool, reservation_s: float
+) -> Transaction:
+    new = payment(flow, caller=caller, manual=manual, reservation_s=reservation_s)
     accepted = await world.call(lambda: world.accept(new, 0.0))
     return await world.until_rest(accepted.transaction.id)
 
 
 async def _capture(world: World, reserved: Transaction, part: Part) -> None:
-    new = NewCapture(CALLER, "capture-1", reserved.id, part)
+    new = NewCapture(reserved.caller, "capture-1", reserved.id, part)
     try:
         await world.call(lambda: world.capture(new))
     except CallerError:
@@ -53,49 +63,49 @@ def _yen(minor: int, split: Split) -> Part:
     return Part(Money(minor, "JPY"), split)
 
 
-async def pay(world: World, flow: str) -> Ids:
+async def pay(world: World, flow: str, caller: str = CALLER) -> Ids:
     """An ordinary payment."""
-    return [(await _create(world, flow, manual=False, reservation_s=900.0)).id]
+    return [(await _create(world, flow, caller, manual=False, reservation_s=900.0)).id]
 
 
-async def capture_all(world: World, flow: str) -> Ids:
+async def capture_all(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Reserved, then captured in full."""
-    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
     await _capture(world, reserved, Part())
     return [reserved.id]
 
 
-async def capture_part(world: World, flow: str) -> Ids:
+async def capture_part(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Reserved, then captured in part, pro rata."""
-    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
     await _capture(world, reserved, _yen(333, ProRata()))
     return [reserved.id]
 
 
-async def capture_first(world: World, flow: str) -> Ids:
+async def capture_first(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Captured so little that the first tender bears it all, and the others get all back."""
-    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
     first = next(step.phase for step in reserved.steps if step.role == "takes")
     await _capture(world, reserved, _yen(100, InOrder((first,))))
     return [reserved.id]
 
 
-async def capture_last(world: World, flow: str) -> Ids:
+async def capture_last(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Captured from the last tender alone."""
-    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
     last = [step.phase for step in reserved.steps if step.role == "takes"][-1]
     await _capture(world, reserved, _yen(100, Exact({last: 100})))
     return [reserved.id]
 
 
-async def capture_or_cancel(world: World, flow: str) -> Ids:
+async def capture_or_cancel(world: World, flow: str, caller: str = CALLER) -> Ids:
     """A capture and a cancel at the same instant."""
-    reserved = await _create(world, flow, manual=True, reservation_s=900.0)
+    reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
     failure = Failure("CANCELLED_BY_CALLER", "changed their mind")
 
     async def cancel() -> None:
         try:
-            await world.call(lambda: world.cancel(CALLER, reserved.id, failure))
+            await world.call(lambda: world.cancel(caller, reserved.id, failure))
         except CallerError:
             return
 
@@ -103,13 +113,13 @@ async def capture_or_cancel(world: World, flow: str) -> Ids:
     return [reserved.id]
 
 
-async def expire(world: World, flow: str) -> Ids:
+async def expire(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Reserved, and forgotten."""
-    return [(await _create(world, flow, manual=True, reservation_s=60.0)).id]
+    return [(await _create(world, flow, caller, manual=True, reservation_s=60.0)).id]
 
 
 async def _refund(world: World, paid: Transaction, key: str, part: Part) -> Ids:
-    new = NewRefund(CALLER, key, paid.id, part)
+    new = NewRefund(paid.caller, key, paid.id, part)
     try:
         accepted = await world.call(lambda: world.refund(new))
     except CallerError:
@@ -117,16 +127,16 @@ async def _refund(world: World, paid: Transaction, key: str, part: Part) -> Ids:
     return [(await world.until_settled(accepted.transaction.id)).id]
 
 
-async def refund_all(world: World, flow: str) -> Ids:
+async def refund_all(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Paid, then given back in full."""
-    paid = await _create(world, flow, manual=False, reservation_s=900.0)
+    paid = await _create(world, flow, caller, manual=False, reservation_s=900.0)
     paid = await world.until_settled(paid.id)
     return [paid.id, *await _refund(world, paid, "refund-1", Part())]
 
 
-async def refund_in_parts(world: World, flow: str) -> Ids:
+async def refund_in_parts(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Given back one after the other: pro rata, the last tender first, and the rest."""
-    paid = await _create(world, flow, manual=False, reservation_s=900.0)
+    paid = await _create(world, flow, caller, manual=False, reservation_s=900.0)
     paid = await world.until_settled(paid.id)
     last = [step.phase for step in paid.steps if step.role == "takes"][-1]
     ids = [paid.id]
@@ -136,18 +146,18 @@ async def refund_in_parts(world: World, flow: str) -> Ids:
     return ids
 
 
-async def refund_at_once(world: World, flow: str) -> Ids:
+async def refund_at_once(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Three refunds of 400 of 1,000 at one instant, then the rest."""
-    paid = await _create(world, flow, manual=False, reservation_s=900.0)
+    paid = await _create(world, flow, caller, manual=False, reservation_s=900.0)
     paid = await world.until_settled(paid.id)
     parts = [_refund(world, paid, f"refund-{n}", _yen(400, ProRata())) for n in range(3)]
     ids = [each for ids in await asyncio.gather(*parts) for each in ids]
     return [paid.id, *ids, *await _refund(world, paid, "refund-rest", Part())]
 
 
-async def refund_of_a_part(world: World, flow: str) -> Ids:
+async def refund_of_a_part(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Captured in part, and that given back."""
-    [payment_id] = await capture_part(world, flow)
+    [payment_id] = await capture_part(world, flow, caller)
     paid = await world.until_settled(payment_id)
     return [paid.id, *await _refund(world, paid, "refund-1", Part())]
 

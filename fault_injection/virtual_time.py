@@ -3,12 +3,17 @@
 When no callback is ready, time jumps to the next timer. When there is no timer either, the program
 would hang for ever; the loop raises `Idle` instead, so that a lost wake-up is a failure and not a
 timeout. There are no sockets and no threads: `run_in_executor` calls directly.
+
+With a seed, whatever is ready at one moment runs in an order of the seed's, and what an executor
+does takes a few milliseconds: the same program runs in as many ways as there are seeds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random  # noqa: TID251 - seeded: the order of what is ready
 import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -16,6 +21,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """When virtual time begins."""
+
+
+EXECUTOR_S = 0.008
+"""How long an executor takes at most, in seconds, with a seed."""
 
 
 class Idle(RuntimeError):
@@ -28,20 +37,27 @@ class _Skipper(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
+        self.before: Callable[[], None] = lambda: None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Idle("every task waits for something that will never happen")
         self.now_s += max(timeout, 0.0)
+        self.before()
         return []
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """See the head of this module."""
 
-    def __init__(self) -> None:
+    _ready: deque[asyncio.Handle]
+
+    def __init__(self, seed: int | None = None) -> None:
         self._skipper = _Skipper()
         super().__init__(self._skipper)
+        self._chance = None if seed is None else random.Random(seed)  # noqa: S311 - an order
+        if self._chance is not None:
+            self._skipper.before = self._shuffle
 
     def time(self) -> float:
         """Seconds since the loop was made, in virtual time."""
@@ -52,8 +68,20 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         """Calls `function` at the loop's next turn, in the loop's own thread."""
         future: asyncio.Future[T] = self.create_future()
-        self.call_soon(self._call, future, function, arguments)
+        if self._chance is None:
+            self.call_soon(self._call, future, function, arguments)
+        else:
+            delay_s = self._chance.random() * EXECUTOR_S
+            self.call_later(delay_s, self._call, future, function, arguments)
         return future
+
+    def _shuffle(self) -> None:
+        if len(self._ready) > 1:
+            assert self._chance is not None, "only a loop with a seed shuffles"
+            ready = list(self._ready)
+            self._chance.shuffle(ready)
+            self._ready.clear()
+            self._ready.extend(ready)
 
     @staticmethod
     def _call(
@@ -85,7 +113,7 @@ class VirtualClock:
         return asyncio.get_running_loop().time()
 
 
-def run(program: Coroutine[Any, Any, T]) -> T:
+def run(program: Coroutine[Any, Any, T], seed: int | None = None) -> T:
     """Runs `program` to its end on virtual time. Raises Idle when it can never end."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(seed)) as runner:
         return runner.run(program)

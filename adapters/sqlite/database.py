@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -34,7 +35,8 @@ class SqliteDatabase:
 
         @sa.event.listens_for(self.engine, "begin")
         def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            # Not through SQLAlchemy, which makes ten times as much of what is done so often.
+            connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
         with self.connect() as connection, connection.begin():
             metadata.create_all(connection)
@@ -44,6 +46,13 @@ class SqliteDatabase:
         """The connection, for one user at a time."""
         with self._turn, self.engine.connect() as connection:
             yield connection
+
+    def rows(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        """What a plain query finds, without anything around it: for looking often."""
+        with self._turn, closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
 
     def close(self) -> None:
         """Lets go of the database; one in memory is gone."""

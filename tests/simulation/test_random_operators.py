@@ -21,10 +21,10 @@ from coordinator.domain.phase import Operation
 from coordinator.engine.operate.desk import Order
 from fault_injection.invariants import check
 from fault_injection.model_participant import Fault, Late, LoseReply, LoseRequest, Script
+from fault_injection.simulation.swarm import CALL_FAULTS, draw, swarm_of
 from fault_injection.virtual_time import run
 from fault_injection.world import FLOWS, LEASE_S, World, payment
 from phases.registry import PHASES
-from tests.simulation.test_random_faults import swarm
 
 SEEDS = range(80)
 PAYMENTS = 5
@@ -34,7 +34,8 @@ OPERATORS = ("alice", "bob")
 def outages(seed: int, healed: list[bool]) -> Script:
     """The swarm's faults, and some operations of some phases are not answered until `healed`."""
     chance = random.Random(f"outages {seed}")
-    faults = swarm(seed, healed)
+    allowed = tuple(kind for kind in CALL_FAULTS if draw(seed, "operators", kind) < 0.6)
+    swarm = swarm_of(seed, allowed)
     kinds: list[Fault] = [LoseRequest(), LoseReply(), Late(3.0), Late(40.0)]
     broken = {
         (phase, operation): chance.choice(kinds)
@@ -45,7 +46,9 @@ def outages(seed: int, healed: list[bool]) -> Script:
 
     def script(tx: TransactionId, call: Call, attempt: int) -> Fault | None:
         kind = None if healed else broken.get((call.phase.name, call.operation))
-        return kind if kind and chance.random() < 0.8 else faults(tx, call, attempt)
+        if kind and chance.random() < 0.8:
+            return kind
+        return None if healed else swarm.fault(tx, call, attempt)
 
     return script
 

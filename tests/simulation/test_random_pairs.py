@@ -17,16 +17,18 @@ from adapters.guarded_participant import Guard
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import CallerError
 from coordinator.domain.ids import TransactionId
+from coordinator.domain.money import Money
 from coordinator.domain.outcome import Outcome
+from coordinator.domain.split import InOrder, ProRata
 from coordinator.domain.transaction import Failure
 from coordinator.engine.capture import NewCapture
 from coordinator.engine.operate.desk import Order
 from coordinator.engine.refund import NewRefund
+from coordinator.engine.shares import Part
 from fault_injection.invariants import check
 from fault_injection.model_participant import ModelParticipant
 from fault_injection.virtual_time import run
 from fault_injection.world import FLOWS, LEASE_S, World, payment
-from tests.simulation.test_random_faults import some_part
 from tests.simulation.test_random_operators import act, outages
 
 SEEDS = range(40)
@@ -206,3 +208,10 @@ def wish(
             *[act(world, chance, transaction_id, operator)] * 5,
         ]
     )
+
+
+def some_part(chance: random.Random) -> Part:
+    """All of it, or so much, divided in some way."""
+    amount = Money(chance.randrange(1, 1001), "JPY") if chance.random() < 0.7 else None
+    first = chance.choice(["points_reserve", "card_charge"])
+    return Part(amount, ProRata() if chance.random() < 0.6 else InOrder((first,)))

@@ -1,8 +1,4 @@
-"""Commands of the fault-injection harness. `kessai` finds them by its entry points.
-
-The harness knows the command line and not the other way round, so that a deployment may leave it
-out.
-"""
+"""`kessai chaos`: real processes, killed and frozen under load."""
 
 from __future__ import annotations
 

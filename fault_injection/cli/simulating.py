@@ -1,0 +1,204 @@
+"""What `kessai simulate` does: reads what it is asked, plays the runs, and tells of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adapters.system import SystemClock
+from coordinator.cli.failures import Failure
+from coordinator.cli.interruption import Interrupted, Interruption
+from coordinator.cli.output import Format, emit, emit_all, lines, messages, plain, say
+from fault_injection.simulation.plan import Asked, plan_of
+from fault_injection.simulation.run import Run, play
+from fault_injection.simulation.shrink import command as command_of
+from fault_injection.simulation.shrink import shortest
+from fault_injection.simulation.swarm import KINDS
+from fault_injection.world import FLOWS
+
+NOTHING = "none"
+"""What `--faults` is without any."""
+HASH_DIGITS = 16
+"""How much of a hash a line shows: enough to tell two runs apart."""
+_RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
+
+
+def run(seeds: range, asked: Asked, output: Format) -> None:
+    """Plays every seed, up to the first in which something does not hold. Raises Failure then."""
+    campaign = Campaign(output)
+    with Interruption() as interruption:
+        try:
+            with _progress(len(seeds)) as advance:
+                for seed in seeds:
+                    with interruption.shielded():  # asyncio swallows what is raised inside
+                        played = play(plan_of(seed, asked))
+                    campaign.tell(played)
+                    advance()
+                    if played.finding is not None:
+                        break
+        except Interrupted:
+            raise typer.Exit(130) from None
+        finally:
+            campaign.end()
+        if played.finding is not None:
+            raise _failure(played, interruption)
+
+
+@dataclass
+class Campaign:
+    """The runs so far."""
+
+    output: Format
+
+    def __post_init__(self) -> None:
+        self._clock = SystemClock()
+        self._began, self._cpu = self._clock.monotonic(), _cpu_s()
+        self._records: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+
+    def tell(self, run: Run) -> None:
+        """A run is over: a line."""
+        record = _record(run)
+        counted = ("payments", "transactions", "crashes")
+        self._counts.update({name: record[name] for name in counted})
+        self._counts["runs"] += 1
+        if self.output is Format.TABLE:
+            problem = f"  {plain(run.finding.problem)}" if run.finding else ""
+            lines(
+                f"{run.plan.seed:>8}  {run.hash[:HASH_DIGITS]}  {len(run.plan.buyings):>4} payments"
+                f"  {run.transactions:>4} transactions  {run.crashes} crashes{problem}"
+            )
+        elif self.output is Format.JSONL:
+            emit(Format.JSONL, record, str)
+        else:
+            self._records.append(record)
+
+    def end(self) -> None:
+        """What there was in all, and how fast."""
+        if self.output is Format.JSON:
+            emit_all(Format.JSON, self._records, str)
+        seconds = max(self._clock.monotonic() - self._began, 1e-6)
+        cpu_s = max(_cpu_s() - self._cpu, 1e-6)
+        counts = self._counts
+        say(
+            f"{counts['runs']} runs, {counts['payments']} payments, {counts['crashes']} crashes "
+            f"in {seconds:.1f} s: {counts['payments'] / seconds:.0f} payments/s, "
+            f"{counts['payments'] / cpu_s:.0f} for each second of CPU time"
+        )
+
+
+def _cpu_s() -> float:
+    """Seconds that this process has computed."""
+    return sum(os.times()[:2])
+
+
+def _record(run: Run) -> dict[str, Any]:
+    return {
+        "seed": run.plan.seed,
+        "hash": run.hash,
+        "payments": len(run.plan.buyings),
+        "transactions": run.transactions,
+        "crashes": run.crashes,
+        "faults": list(run.plan.swarm.kinds),
+        "problem": run.finding.problem if run.finding else "",
+        "replay": command_of(run),
+    }
+
+
+def _failure(run: Run, interruption: Interruption) -> Failure:
+    """Tells the shortest story that can be found, and what replays it."""
+    say(f"seed {run.plan.seed} failed; looking for a shorter story")
+    with interruption.shielded():
+        shorter = shortest(run)
+    assert shorter.finding is not None, "it fails"
+    for line in shorter.finding.story:
+        say(plain(line))
+    return Failure(
+        f"seed {run.plan.seed}: {shorter.finding.problem}",
+        code="INVARIANT_BROKEN",
+        hint=f"faults: {', '.join(shorter.plan.swarm.kinds) or NOTHING}\n"
+        f"replay: {command_of(shorter)}",
+    )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on a terminal; what is called after each run."""
+    console = messages()
+    if not console.is_terminal or total == 1:
+        yield lambda: None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        redirect_stdout=sys.stdout.isatty(),  # data in a pipe stays there
+        transient=True,
+    ) as progress:
+        task = progress.add_task("simulating", total=total)
+        yield lambda: progress.advance(task)
+
+
+def seeds_of(seed: int | None, seeds: str | None) -> range:
+    """Raises typer.BadParameter."""
+    if (seed is None) == (seeds is None):
+        raise typer.BadParameter("give one of --seed N and --seeds A..B", param_hint="--seed")
+    if seed is not None:
+        return range(seed, seed + 1)
+    found = _RANGE.fullmatch(seeds or "")
+    if found is None or int(found[1]) > int(found[2]):
+        raise typer.BadParameter(
+            "must be A..B with A at most B, such as 0..1999", param_hint="--seeds"
+        )
+    return range(int(found[1]), int(found[2]) + 1)
+
+
+def asked_of(
+    payments: int,
+    flow: list[str] | None,
+    faults: str | None,
+    crashes: int | None,
+    only: str | None,
+) -> Asked:
+    """Raises typer.BadParameter."""
+    known = {"--flow": tuple(FLOWS), "--faults": tuple(KINDS)}
+    chosen = None if faults is None else _names(faults)
+    for option, names in (("--flow", flow or []), ("--faults", chosen or [])):
+        for name in names:
+            if name not in known[option]:
+                raise typer.BadParameter(
+                    f"there is no {name or 'empty name'}; there are {', '.join(known[option])}",
+                    param_hint=option,
+                )
+    numbers = None if only is None else sorted(_number(each) for each in only.split(","))
+    if numbers is not None and not set(numbers) <= set(range(1, payments + 1)):
+        raise typer.BadParameter(
+            f"must be numbers of payments in 1..{payments}", param_hint="--only"
+        )
+    return Asked(
+        payments=payments,
+        only=None if numbers is None else tuple(dict.fromkeys(numbers)),
+        flows=tuple(dict.fromkeys(flow)) if flow else None,
+        faults=None if chosen is None else tuple(dict.fromkeys(chosen)),
+        crashes=crashes,
+    )
+
+
+def _names(faults: str) -> list[str]:
+    return [] if faults == NOTHING else [name.strip() for name in faults.split(",")]
+
+
+def _number(text: str) -> int:
+    """The number, or 0: no payment's."""
+    return int(text) if text.strip().isascii() and text.strip().isdigit() else 0

@@ -1,0 +1,231 @@
+"""One random run: a plan is played on virtual time, then every invariant is checked.
+
+Several shops walk business paths at once while calls, commits and processes fail; then the world
+is healed, and everything has to end as the invariants say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.domain.errors import CallerError, WrongState
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import CANCELLABLE
+from coordinator.domain.money import Money
+from coordinator.domain.split import InOrder, ProRata
+from coordinator.domain.transaction import Failure, JournalEntry
+from coordinator.engine.capture import NewCapture
+from coordinator.engine.refund import NewRefund
+from coordinator.engine.shares import Part
+from fault_injection import virtual_time
+from fault_injection.business_paths import PATHS
+from fault_injection.invariants import Violation, check
+from fault_injection.simulation.plan import Act, Buying, Plan
+from fault_injection.simulation.swarm import draw
+from fault_injection.simulation.trace import Runaway
+from fault_injection.simulation.world import SimulatedWorld
+from phases.registry import PHASES
+
+STORY_LINES = 60
+"""How much of a trace is told when it is about no transaction."""
+LATE_S = 100.0
+"""After so long whatever was late has arrived, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What did not hold, of which transaction (or of none), and what happened to it."""
+
+    problem: str
+    subject: str
+    story: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is over. `finding` is None when everything held.
+
+    transactions  payments and refunds
+    """
+
+    plan: Plan
+    hash: str
+    payments: int
+    transactions: int
+    crashes: int
+    finding: Finding | None
+
+
+def play(plan: Plan) -> Run:
+    """Plays the plan. What does not hold, and what breaks, is in the result and not raised."""
+    world = SimulatedWorld(plan.swarm, len(plan.buyings))
+    made: list[TransactionId] = []
+    try:
+        finding = virtual_time.run(_play(world, plan, made), plan.seed)
+    except virtual_time.Idle as idle:
+        finding = Finding(f"L2: {idle}", "", tuple(world.trace.last(STORY_LINES)))
+    except Runaway as runaway:
+        finding = Finding(f"S18: {runaway}", "", tuple(world.trace.last(STORY_LINES)))
+    return Run(plan, world.trace.hash, len(plan.buyings), len(made), world.crashes, finding)
+
+
+async def _play(world: SimulatedWorld, plan: Plan, made: list[TransactionId]) -> Finding | None:
+    await world.start()
+    finding: Finding | None = None
+    try:
+        made += await _live(world, plan)
+        await _check(world, made)
+    except Exception as error:  # noqa: BLE001 - whatever breaks is what was looked for
+        finding = await _finding(world, error)
+    world.trace.close()
+    await world.close()
+    return finding
+
+
+async def _live(world: SimulatedWorld, plan: Plan) -> list[TransactionId]:
+    """Everything that happens; returns every transaction that was made, in order."""
+    async with asyncio.TaskGroup() as everybody:
+        for buying in plan.buyings:
+            everybody.create_task(_walk(world, buying))
+            for number, act in enumerate(buying.acts):
+                everybody.create_task(_act(world, buying, number, act))
+        everybody.create_task(_crashes(world, plan))
+        everybody.create_task(_seconds(world, plan))
+        everybody.create_task(_at(world, plan.swarm.healed_s, _heal(world)))
+    made = [world.told.made[buying.caller] for buying in plan.buyings]
+    for payment_id in tuple(made):
+        made += [refund.id for refund in await world.eye.refunds_of(payment_id)]
+    for transaction_id in made:
+        await world.until_settled(transaction_id)
+    await world.clock.sleep(LATE_S)
+    return made
+
+
+async def _check(world: SimulatedWorld, made: Sequence[TransactionId]) -> None:
+    """Raises Violation for the first thing that does not hold."""
+    world.check_during()
+    while await world.relay.run_once():
+        pass
+    for transaction_id in made:
+        scene = await world.scene(transaction_id)
+        try:
+            world.told.check(transaction_id, scene.transaction.state)
+            check(scene)
+        except Violation as violation:
+            raise Violation(f"{violation}; {transaction_id}") from violation
+    world.check_rest()
+
+
+async def _at(world: SimulatedWorld, at_s: float, deed: Awaitable[Any]) -> None:
+    await world.clock.sleep(max(0.0, at_s - world.clock.monotonic()))
+    await deed
+
+
+async def _heal(world: SimulatedWorld) -> None:
+    world.heal()
+
+
+async def _crashes(world: SimulatedWorld, plan: Plan) -> None:
+    for crash in sorted(plan.crashes, key=lambda each: each.at_s):
+        await world.clock.sleep(max(0.0, crash.at_s - world.clock.monotonic()))
+        if not world.healed:
+            await world.crash_once(crash)
+
+
+async def _seconds(world: SimulatedWorld, plan: Plan) -> None:
+    """A second coordinator comes, is asked from then on, and the first one is stopped later."""
+    for start_s, end_s in sorted(plan.seconds):
+        await world.clock.sleep(max(0.0, start_s - world.clock.monotonic()))
+        first = world.second()
+        if first is not None:
+            await world.clock.sleep(max(0.0, end_s - world.clock.monotonic()))
+            await world.stop(first)
+
+
+async def _walk(world: SimulatedWorld, buying: Buying) -> None:
+    await world.clock.sleep(buying.at_s)
+    await PATHS[buying.path].walk(world, buying.flow, buying.caller)
+
+
+async def _act(world: SimulatedWorld, buying: Buying, number: int, act: Act) -> None:
+    """What another till of the shop does; a refusal is fine, anything else is a bug."""
+    await world.clock.sleep(act.at_s)
+    payment_id = world.told.made.get(buying.caller)
+    if payment_id is None:
+        return  # it is not bought yet, or nobody has heard of it
+    part = _some_part(world.swarm.seed, buying.number, number)
+    key = f"{act.what}-till-2-{number}"
+    match act.what:
+        case "cancel":
+            await _cancel(world, buying.caller, payment_id)
+        case "capture":
+            capture = NewCapture(buying.caller, key, payment_id, part)
+            await _refusable(world.call(lambda: world.capture(capture)))
+        case "refund":
+            refunds = [
+                NewRefund(buying.caller, f"{key}-{each}", payment_id, part)
+                for each in range(1 + int(3 * draw(world.swarm.seed, buying.number, key)))
+            ]
+            await asyncio.gather(*(_refund(world, refund) for refund in refunds))
+
+
+async def _refund(world: SimulatedWorld, new: NewRefund) -> None:
+    await _refusable(world.call(lambda: world.refund(new)))
+
+
+async def _refusable(asking: Coroutine[Any, Any, object]) -> None:
+    try:
+        await asking
+    except CallerError:
+        return
+
+
+async def _cancel(world: SimulatedWorld, caller: str, payment_id: TransactionId) -> None:
+    failure = Failure("CANCELLED_BY_CALLER", "changed their mind")
+    try:
+        await world.call(lambda: world.cancel(caller, payment_id, failure))
+    except WrongState:
+        found = await world.eye.get(payment_id)
+        assert found is not None, "nothing is ever deleted"
+        if found.state in CANCELLABLE:
+            raise Violation(f"a cancel was refused while {found.state}") from None
+
+
+def _some_part(*key: object) -> Part:
+    """All of it, or so much, divided in some way."""
+    everything = draw(*key, "all") < 0.3  # noqa: PLR2004 - now and then
+    amount = None if everything else Money(1 + int(1000 * draw(*key, "amount")), "JPY")
+    takers = sorted(phase.name for phase in PHASES.values() if phase.role == "takes")
+    first = takers[int(len(takers) * draw(*key, "first"))]
+    in_order = draw(*key, "split") < 0.4  # noqa: PLR2004 - now and then
+    return Part(amount, InOrder((first,)) if in_order else ProRata())
+
+
+async def _finding(world: SimulatedWorld, error: BaseException) -> Finding:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    problem = str(error)
+    if not isinstance(error, Violation):
+        problem = f"bug: {type(error).__name__}: {error}"
+    about = [known for known in world.subjects if known in problem]
+    story: list[str] = []
+    for transaction_id in about:
+        problem = problem.replace(transaction_id, world.subject_of(transaction_id))
+        story += world.trace.of(world.subject_of(transaction_id), "world", "coordinator")
+        story += [_line(entry) for entry in await world.eye.journal(transaction_id, 0, 10_000)]
+    if not about:
+        story += world.trace.last(STORY_LINES)
+    if not isinstance(error, Violation):
+        story += "".join(traceback.format_exception(error)).splitlines()
+    subject = world.subject_of(about[0]) if about else ""
+    return Finding(problem, subject, tuple(story))
+
+
+def _line(entry: JournalEntry) -> str:
+    words = [f"journal {entry.sequence:>3}", entry.kind.value, str(entry.to_state)]
+    words += [entry.event, entry.phase, entry.operation, entry.outcome, entry.code]
+    return " ".join(word for word in words if word)

@@ -1,0 +1,153 @@
+"""Kinds of fault as data, and which of them a seed allows (a swarm).
+
+Some kinds are wholly off in each seed: with all of them always on, rare combinations are never
+reached, because something more common always comes first.
+
+Whether a call meets a fault depends on the seed and on that call alone, not on what happened
+before. So a payment that is left out of a run changes little for the others, and a failing run can
+be made smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeAlias
+
+from coordinator.domain.decide import Call
+from coordinator.domain.phase import Operation
+from fault_injection.model_participant import (
+    Defer,
+    Fault,
+    Late,
+    LoseReply,
+    LoseRequest,
+    Refuse,
+)
+
+MAX_CRASHES = 6
+
+
+def draw(*key: object) -> float:
+    """Uniform in 0..1, and always the same for the same key."""
+    text = "/".join(map(str, key)).encode()
+    return int.from_bytes(blake2b(text, digest_size=7).digest(), "big") / 2**56
+
+
+CALL_FAULTS: Mapping[str, tuple[Fault, str]] = {
+    "request-lost": (LoseRequest(), "a request never arrives, the call times out"),
+    "reply-lost": (LoseReply(), "the effect is done, the reply is lost, the call times out"),
+    "late": (Late(1.0), "a request arrives before the call times out, but its reply does not"),
+    "very-late": (Late(70.0), "a request arrives after every timeout"),
+    "refused": (Refuse(), "a Try, or the pivot's Confirm, is refused"),
+    "pending": (Defer(1.5), "a Try is decided later"),
+}
+"""What may befall one call: its fault, and what that means."""
+
+OUTAGE = "outage"
+DATABASE_AWAY = "database-away"
+COMMIT_FAILED = "commit-failed"
+COMMIT_UNHEARD = "commit-unheard"
+BROKER_AWAY = "broker-away"
+TWO_COORDINATORS = "two-coordinators"
+TIGHT_GUARD = "tight-guard"
+DUPLICATES = "duplicates"
+
+KINDS: Mapping[str, str] = {
+    **{name: what for name, (_, what) in CALL_FAULTS.items()},
+    OUTAGE: "a participant answers nothing for a while",
+    DATABASE_AWAY: "the database takes no connections for a while",
+    COMMIT_FAILED: "a connection is lost, or a conflict found, before COMMIT",
+    COMMIT_UNHEARD: "a connection is lost after COMMIT, before its answer",
+    BROKER_AWAY: "the broker takes nothing for a while",
+    TWO_COORDINATORS: "a second coordinator works on the same database for a while",
+    TIGHT_GUARD: "breakers that open at once, and bounds of calls in flight that are always full",
+    DUPLICATES: "callers ask twice at the same instant",
+}
+"""Every kind of fault by its name, and what it is. Crashes are counted on their own."""
+
+_SHARE_ON = 0.5
+"""How many of the kinds a seed has on, in the mean."""
+_RATES = (0.02, 0.05, 0.2, 0.5)
+"""How often a call meets a fault, of those that a seed may choose."""
+_WINDOW_S = 30.0
+"""How long an outage lasts at most, in seconds."""
+
+Windows: TypeAlias = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """Which kinds of fault a run meets, how often, and until when.
+
+    kinds      names of KINDS
+    rate       0..1: how often a call meets a fault of its own
+    healed_s   when the last fault is over, in seconds from the beginning
+    """
+
+    seed: int
+    kinds: tuple[str, ...]
+    rate: float
+    healed_s: float
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.kinds) - set(KINDS))
+        if unknown:
+            raise ValueError(f"there is no fault {', '.join(unknown)}")
+        if not 0 <= self.rate <= 1 or self.healed_s < 0:
+            raise ValueError("rate must be in 0..1, and healed_s not below 0")
+
+    def has(self, kind: str) -> bool:
+        """Whether this kind is on."""
+        return kind in self.kinds
+
+    def windows(self, kind: str, what: str = "") -> Windows:
+        """From when to when, in seconds, `kind` lasts (for `what`); none while it is off."""
+        if not self.has(kind):
+            return ()
+        found = []
+        for number in range(2):
+            if draw(self.seed, kind, what, number) < 0.6:  # noqa: PLR2004 - not always
+                start = draw(self.seed, kind, what, number, "start") * self.healed_s
+                length = _WINDOW_S * draw(self.seed, kind, what, number, "length") ** 2
+                found.append((start, min(start + length, self.healed_s)))
+        return tuple(found)
+
+    def fault(self, subject: str, call: Call, attempt: int) -> Fault | None:
+        """What befalls the n-th (1, 2, …) call of this operation for this subject, if anything."""
+        allowed = [fault for name, (fault, _) in CALL_FAULTS.items() if name in self.kinds]
+        if not allowed:
+            return None
+        key = (self.seed, subject, call.phase.name, call.operation.value, attempt)
+        chance = draw(*key)
+        if chance >= self.rate:
+            return None
+        fault = allowed[int(chance / self.rate * len(allowed))]
+        return fault if _is_possible(fault, call) else None
+
+
+def _is_possible(fault: Fault, call: Call) -> bool:
+    if isinstance(fault, Defer):
+        return call.operation is Operation.TRY
+    if isinstance(fault, Refuse):
+        return call.operation is Operation.TRY or (
+            call.operation is Operation.CONFIRM and call.phase.confirm_refusable
+        )
+    return True
+
+
+def swarm_of(seed: int, kinds: tuple[str, ...] | None = None) -> Swarm:
+    """The seed's swarm; `kinds` are on whatever the seed says, and no others.
+
+    Raises ValueError for a kind that there is not.
+    """
+    if kinds is None:
+        kinds = tuple(kind for kind in KINDS if draw(seed, "on", kind) < _SHARE_ON)
+    rate = _RATES[int(draw(seed, "rate") * len(_RATES))]
+    return Swarm(seed, kinds, rate, healed_s=10.0 + 50.0 * draw(seed, "healed"))
+
+
+def within(windows: Windows, now_s: float) -> bool:
+    """Whether one of the windows is open."""
+    return any(start <= now_s < end for start, end in windows)

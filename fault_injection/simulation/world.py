@@ -1,0 +1,390 @@
+"""The world of a random run: faults of every kind, crashes, and one or two coordinators.
+
+Each coordinator has a name of its own, its own connections to the one database, and background
+loops. Callers ask whoever is there, and ask again when nobody answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from adapters.guarded_participant import Guard
+from adapters.postgres.trouble import ConnectionLost, TransientConflict
+from coordinator.domain.decide import Call
+from coordinator.domain.errors import (
+    FlowPaused,
+    LostTheRace,
+    Overloaded,
+    PublishFailed,
+    StoreUnavailable,
+)
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import SETTLED, State
+from coordinator.domain.phase import Operation
+from coordinator.domain.transaction import Transaction, flow_of
+from coordinator.engine.drive import Driver
+from coordinator.engine.recover import Recover
+from coordinator.engine.relay import Relay
+from coordinator.engine.renew import Renew
+from fault_injection.invariants import Scene, Violation
+from fault_injection.model_participant import Fault, LoseRequest, ModelParticipant
+from fault_injection.simulation import swarm as kinds
+from fault_injection.simulation.callers import Told, one_of, transaction_of
+from fault_injection.simulation.parts import (
+    SEALER,
+    SimulatedParticipant,
+    SimulatedPublisher,
+    SimulatedStore,
+)
+from fault_injection.simulation.plan import Crash, Moment
+from fault_injection.simulation.swarm import Swarm, draw, within
+from fault_injection.simulation.trace import Trace
+from fault_injection.world import (
+    FLOWS,
+    LEASE_S,
+    LIMIT_S,
+    RECOVER_EVERY_S,
+    CountingStore,
+    World,
+)
+
+T = TypeVar("T")
+
+IDLE_EVERY_S = 60.0
+"""How often a coordinator without work looks for some: simulating each look costs real time."""
+LINES = 5_000
+"""How many calls and commits there may be for each payment: far more than any outage causes."""
+DURING_S = 0.002
+"""How long after a commit was handed over a coordinator dies that dies while it is under way."""
+ASK_AGAIN_S = 1.0
+"""How soon a caller asks again after it was told to, in seconds."""
+_STATE = "SELECT state FROM transactions WHERE id = ?"
+_REACHED = "SELECT to_state FROM journal WHERE transaction_id = ? AND kind = 'transition'"
+LOOK_S = 20.0
+"""How often whoever waits for a transaction looks at it, at most, in seconds."""
+_COMMIT_FAULTS = {"before_commit": kinds.COMMIT_FAILED, "after_commit": kinds.COMMIT_UNHEARD}
+"""What may befall a commit at these points."""
+_COMMIT_RATE = 0.08
+_EXPECTED = (StoreUnavailable.__name__, PublishFailed.__name__)
+"""Trouble that coordinators report and get over."""
+"""How often a commit fails, or is not heard of, while that kind is on."""
+
+
+@dataclass(eq=False)
+class Process:
+    """One coordinator, its background loop, and what callers ask of it now."""
+
+    name: str
+    store: SimulatedStore
+    driver: Driver
+    loop: asyncio.Task[None]
+    asked: dict[asyncio.Future[Any], None] = field(default_factory=dict)
+
+
+class SimulatedWorld(World):
+    """See the head of this module. Faults are over once `healed`."""
+
+    def __init__(self, swarm: Swarm, payments: int) -> None:
+        super().__init__(seed=swarm.seed)
+        self.swarm = swarm
+        self.healed = False
+        self.trace = Trace(self.clock.monotonic, limit=LINES * payments)
+        self.subjects: dict[TransactionId, str] = {}
+        self.told = Told()
+        self._during: list[Violation] = []
+        self.processes: list[Process] = []
+        self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._armed: Crash | None = None
+        self._commits_left = 0
+        self._started = 0
+        self._points: Counter[str] = Counter()
+        self._windows = {
+            kind: swarm.windows(kind) for kind in (kinds.DATABASE_AWAY, kinds.BROKER_AWAY)
+        }
+        if swarm.has(kinds.TIGHT_GUARD):
+            failures = 1 + int(2 * draw(swarm.seed, "breaker"))
+            self.guard = Guard(max_in_flight=2, breaker_failures=failures, breaker_open_s=2.0)
+        self.publisher = SimulatedPublisher(self)
+        self.participants = {name: self._participant(name) for name in self.participants}
+        self.eye = CountingStore(
+            self.database, owner="eye", sealer=SEALER, clock=self.clock, lease_s=LEASE_S
+        )
+
+    def _participant(self, name: str) -> ModelParticipant:
+        outages = self.swarm.windows(kinds.OUTAGE, name)
+
+        def script(transaction_id: TransactionId, call: Call, attempt: int) -> Fault | None:
+            if self.healed:
+                return None
+            if within(outages, self.clock.monotonic()):
+                return LoseRequest()
+            return self.swarm.fault(self.subject_of(transaction_id), call, attempt)
+
+        return SimulatedParticipant(self, self.clock, script)
+
+    # Processes
+
+    def restart(self) -> None:
+        """Another coordinator over the same database and participants; callers ask it."""
+        self._started += 1
+        name = f"coordinator-{self._started}"
+        self.owner = name
+        self.store = store = SimulatedStore(self, name, self.database, self.clock)
+        super().restart()
+        self.trace.add(name, "starts")
+        loop = asyncio.create_task(self._work(self.recover, self.renew, self.relay, self.driver))
+        self.processes.append(Process(name, store, self.driver, loop))
+        self._down.clear()
+        self._up.set()
+
+    async def _work(self, recover: Recover, renew: Renew, relay: Relay, driver: Driver) -> None:
+        """What a coordinator does in the background; rarer while there is nothing to do."""
+        wait_s = RECOVER_EVERY_S
+        while True:
+            done = 0
+            for one_pass in (renew.run_once, recover.run_once, relay.run_once):
+                with suppress(StoreUnavailable):
+                    done += await one_pass()
+            busy = done or driver.in_flight or not self.healed
+            wait_s = RECOVER_EVERY_S if busy else min(IDLE_EVERY_S, wait_s * 2)
+            await self.clock.sleep(wait_s)
+
+    async def crash_once(self, crash: Crash) -> None:
+        """The coordinator that callers ask dies as `crash` says, and another one starts."""
+        if not self._up.is_set():
+            return  # nobody is there who could die
+        self._armed, self._commits_left = crash, crash.commits
+        if not crash.commits:
+            self._die()
+        await self._down.wait()
+        await self._end(self.processes[-1])
+        await self.clock.sleep(crash.down_s)
+        self.restart()
+
+    def heal(self) -> None:
+        """The last fault is over."""
+        self.healed = True
+        self.trace.add("world", "is healed")
+        if self._armed is not None:
+            self._die()
+
+    def committing(self, store: CountingStore) -> None:
+        """See `Fate`. The coordinator that callers ask may die of it."""
+        if self._armed is None or not self._counts_down(store, Moment.BEFORE, Moment.DURING):
+            return
+        if self._armed.moment is Moment.DURING:
+            asyncio.get_running_loop().call_later(DURING_S, self._die)
+            return
+        self._die()
+        raise asyncio.CancelledError
+
+    def committed(self, store: CountingStore) -> None:
+        """See `Fate`."""
+        if self._counts_down(store, Moment.AFTER):
+            self._die()
+
+    def _counts_down(self, store: CountingStore, *moments: Moment) -> bool:
+        if store is not self.store or self._armed is None or self._armed.moment not in moments:
+            return False
+        self._commits_left -= 1
+        return self._commits_left == 0
+
+    def _die(self) -> None:
+        """What the coordinator had in memory vanishes; nothing of it reaches the database."""
+        if self._armed is None:
+            return
+        process = self.processes[-1]
+        self._armed = None
+        self.crashes += 1
+        self._up.clear()
+        self._down.set()
+        self.trace.add(process.name, "dies")
+        process.store.dead = True
+        for task in self._tasks_of(process):
+            task.cancel()
+
+    def second(self) -> Process | None:
+        """Another coordinator comes, and is asked from now on; returns the one before."""
+        if not self._up.is_set() or self._armed is not None or self.healed:
+            return None
+        first = self.processes[-1]
+        self.restart()
+        return first
+
+    async def stop(self, process: Process) -> None:
+        """A coordinator that nobody asks any more is stopped, as a deployment does."""
+        self.trace.add(process.name, "stops")
+        await process.driver.drain(60.0)
+        await self._end(process)
+
+    async def _end(self, process: Process) -> None:
+        tasks = self._tasks_of(process)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @staticmethod
+    def _tasks_of(process: Process) -> list[asyncio.Future[Any]]:
+        return [process.loop, *process.asked, *in_order(process.driver.tasks)]
+
+    async def close(self) -> None:
+        """Stops everything."""
+        for process in self.processes:
+            await self._end(process)
+        for participant in self.participants.values():
+            await participant.settled()
+        await self.eye.close()
+        self.database.close()
+
+    # Faults of what is not a participant
+
+    def is_away(self, kind: str) -> bool:
+        """See `Fate`."""
+        return not self.healed and within(self._windows[kind], self.clock.monotonic())
+
+    def database_fault(self, point: str) -> None:
+        """See `Fate`."""
+        if self.healed:
+            return
+        if point == "before_write" and self.is_away(kinds.DATABASE_AWAY):
+            raise ConnectionLost
+        kind = _COMMIT_FAULTS.get(point)
+        if kind is None or not self.swarm.has(kind):
+            return
+        self._points[point] += 1
+        chance = draw(self.swarm.seed, point, self._points[point])
+        if chance < _COMMIT_RATE:
+            conflict = kind == kinds.COMMIT_FAILED and chance < _COMMIT_RATE / 2
+            raise TransientConflict if conflict else ConnectionLost
+
+    # Callers
+
+    async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What a caller does: asks, and asks again when it was not answered, or told to wait."""
+        while True:
+            await self._up.wait()
+            process, before = self.processes[-1], self.told.copy()
+            asking = asyncio.ensure_future(self._ask(ask))
+            process.asked[asking] = None
+            await asyncio.wait([asking])
+            del process.asked[asking]
+            if asking.cancelled():
+                continue
+            try:
+                answer = asking.result()
+            except (StoreUnavailable, Overloaded, FlowPaused, LostTheRace):
+                await self.clock.sleep(ASK_AGAIN_S)
+                continue
+            if (told_now := transaction_of(answer)) is not None:
+                self.trace.add(self.subject(told_now), f"caller is told {told_now.state}")
+                self.told.hear(told_now, before)
+            return answer
+
+    async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+        if not self.swarm.has(kinds.DUPLICATES):
+            return await ask()
+        answers = await asyncio.gather(ask(), ask(), return_exceptions=True)
+        return one_of(answers)
+
+    def check_decided(self, transaction_id: TransactionId, call: Call) -> None:
+        """See `Fate` (S3)."""
+        decided = _decisions(call)
+        if decided and not decided & self._reached(transaction_id):
+            what = f"{call.operation.value} of {call.phase.name} left before it was decided"
+            self._during.append(Violation(f"S3: {what}; {transaction_id}"))
+
+    def check_during(self) -> None:
+        """Raises Violation for the first thing that did not hold while something was going on."""
+        for violation in self._during:
+            raise violation
+
+    def _reached(self, transaction_id: TransactionId) -> set[str]:
+        return {str(state) for (state,) in self.database.rows(_REACHED, transaction_id)}
+
+    def check_rest(self) -> None:
+        """S18: nothing is left to do, and nothing broke. Raises Violation."""
+        for process in self.processes:
+            if process.loop.done() and not process.loop.cancelled():
+                raise Violation(f"bug: the loop of {process.name}: {process.loop.exception()!r}")
+            busy = process.driver.in_flight, process.driver.committing, process.store.queued
+            if any(busy):
+                raise Violation(f"S18: {process.name} has {busy} left at rest")
+        for what, problem in self.observer.troubles:
+            if not problem.startswith(_EXPECTED):
+                raise Violation(f"bug: {what}: {problem}")
+
+    # What is known of a transaction
+
+    def subject(self, transaction: Transaction) -> str:
+        """See `Fate`. Its first commit makes it known."""
+        known = self.subjects.get(transaction.id)
+        if known is not None:
+            return known
+        name = transaction.caller
+        if transaction.refund_of is not None:
+            name = f"{name}/refund-{transaction.refund_of.ordinal}"
+        self.subjects[transaction.id] = name
+        return name
+
+    def subject_of(self, transaction_id: TransactionId) -> str:
+        """See `Fate`."""
+        return self.subjects.get(transaction_id, transaction_id)
+
+    async def _until(
+        self, transaction_id: TransactionId, enough: Callable[[Transaction], bool]
+    ) -> Transaction:
+        end = self.clock.now() + timedelta(seconds=LIMIT_S)
+        wait_s = 0.05
+        while self.clock.now() < end:
+            self.told.check(transaction_id, state := self._state(transaction_id))
+            if state in SETTLED or state is State.RESERVED:
+                found = await self._whole(transaction_id)
+                if enough(found):
+                    return found
+            await self.clock.sleep(wait_s)
+            wait_s = min(LOOK_S, wait_s * 2)
+        return await self._whole(transaction_id)
+
+    async def _whole(self, transaction_id: TransactionId) -> Transaction:
+        found = await self.eye.get(transaction_id)
+        assert found is not None, "nothing is ever deleted"
+        return found
+
+    def _state(self, transaction_id: TransactionId) -> State:
+        [(state,)] = self.database.rows(_STATE, transaction_id)
+        return State(state)
+
+    async def scene(self, transaction_id: TransactionId) -> Scene:
+        """Everything that is known of a transaction, once the outbox is empty."""
+        found = await self._whole(transaction_id)
+        journal = await self.eye.journal(transaction_id, 0, 10_000)
+        refunds = () if found.refund_of else await self.eye.refunds_of(transaction_id)
+        events = [e for e in self.publisher.events if e.transaction_id == transaction_id]
+        return Scene(found, flow_of(FLOWS, found), journal, events, self.participants, refunds)
+
+
+def _decisions(call: Call) -> set[State]:
+    """One of these has to be durable before the call leaves; none: nothing has to."""
+    match call.operation:
+        case Operation.CONFIRM if call.phase.confirm_refusable:
+            return {State.CAPTURING, State.SETTLING}
+        case Operation.CONFIRM:
+            return {State.SETTLING}
+        case Operation.CANCEL if call.step.dropped:
+            return {State.CANCELLING, State.SETTLING}
+        case Operation.CANCEL:
+            return {State.CANCELLING}
+        case _:
+            return set()
+
+
+def in_order(tasks: set[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
+    """By name, since a set of tasks has the order of their addresses."""
+    return sorted(tasks, key=lambda task: task.get_name())
