@@ -104,6 +104,7 @@ class ModelParticipant:
     effects: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)
     calls: list[tuple[TransactionId, str, Operation]] = field(default_factory=list)
     refused_confirms: dict[Key, Refused] = field(default_factory=dict)
+    _attempts: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)
     _deliveries: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def perform(
@@ -112,7 +113,8 @@ class ModelParticipant:
         """Makes the call, with the fault that the script says."""
         seen = (transaction_id, call.phase.name, call.operation)
         self.calls.append(seen)
-        fault = self.script(transaction_id, call, self.calls.count(seen))
+        self._attempts[seen] += 1
+        fault = self.script(transaction_id, call, self._attempts[seen])
         match fault:
             case LoseRequest():
                 return await self._time_out(call)

@@ -5,11 +5,13 @@ In memory it lives as long as this object; several stores (simulated processes) 
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -38,6 +40,10 @@ class SqliteDatabase:
             # Not through SQLAlchemy, which makes ten times as much of what is done so often.
             connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
+        if path is None:
+            with closing(self.engine.raw_connection()) as raw:
+                cast("sqlite3.Connection", raw.driver_connection).deserialize(_empty())
+            return
         with self.connect() as connection, connection.begin():
             metadata.create_all(connection)
 
@@ -57,3 +63,14 @@ class SqliteDatabase:
     def close(self) -> None:
         """Lets go of the database; one in memory is gone."""
         self.engine.dispose()
+
+
+@cache
+def _empty() -> bytes:
+    """A database with our schema and no rows: copied, since making one takes a while."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    metadata.create_all(engine)
+    with closing(engine.raw_connection()) as raw:
+        made = cast("sqlite3.Connection", raw.driver_connection).serialize()
+    engine.dispose()
+    return made

@@ -6,7 +6,7 @@ What each of them does, and the fault it met, is in the trace.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -29,6 +29,11 @@ from fault_injection.world import LEASE_S, CountingStore, RecordingPublisher
 T = TypeVar("T")
 
 SEALER = Sealer([b"s" * 32])
+_DUE = "SELECT 1 FROM transactions WHERE due_at <= ? AND coalesce(claimed_until, '') <= ? LIMIT 1"
+_UNPUBLISHED = (
+    "SELECT 1 FROM outbox WHERE published_at IS NULL AND at <= ?"
+    " AND coalesce(claimed_until, '') <= ? LIMIT 1"
+)
 
 
 class Fate(Protocol):
@@ -70,7 +75,7 @@ class SimulatedStore(CountingStore):
             lease_s=LEASE_S,
             faults=self._fault,
         )
-        self._fate = fate
+        self._fate, self._database, self._time = fate, database, clock
         self.dead = False
 
     async def commit(self, change: Change) -> CommitResult:
@@ -88,6 +93,22 @@ class SimulatedStore(CountingStore):
         self._fate.trace.add(subject, f"{about}: {type(result).__name__}")
         self._fate.committed(self)
         return result
+
+    async def claim_due(
+        self, limit: int, flows: Collection[str] | None = None
+    ) -> Sequence[Transaction]:
+        """See `Store.claim_due`. Where nothing can be due it is not asked: that is most of time."""
+        return await super().claim_due(limit, flows) if self._may_find(_DUE) else []
+
+    async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
+        """See `Store.claim_events`; as in `claim_due`."""
+        return await super().claim_events(limit, lease_s) if self._may_find(_UNPUBLISHED) else []
+
+    def _may_find(self, statement: str) -> bool:
+        if self.dead or self._fate.is_away(DATABASE_AWAY):
+            return True  # it fails
+        now = self._time.now().replace(tzinfo=None).isoformat(" ", "microseconds")
+        return bool(self._database.rows(statement, now, now))
 
     def _unit(self, work: Callable[[sa.Connection], T]) -> T:
         if self.dead or self._fate.is_away(DATABASE_AWAY):
