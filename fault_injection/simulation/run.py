@@ -32,6 +32,8 @@ from phases.registry import PHASES
 
 STORY_LINES = 60
 """How much of a trace is told when it is about no transaction."""
+LIVE_S = 8 * 3600.0
+"""After so long everybody is done, even if nothing ever settles, in seconds."""
 LATE_S = 100.0
 """After so long whatever was late has arrived, in seconds."""
 
@@ -77,8 +79,11 @@ async def _play(world: SimulatedWorld, plan: Plan, made: list[TransactionId]) ->
     await world.start()
     finding: Finding | None = None
     try:
-        made += await _live(world, plan)
+        async with asyncio.timeout(LIVE_S):
+            made += await _live(world, plan)
         await _check(world, made)
+    except TimeoutError:
+        finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))
     except Exception as error:  # noqa: BLE001 - whatever breaks is what was looked for
         finding = await _finding(world, error)
     world.trace.close()
