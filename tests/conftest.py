@@ -39,7 +39,11 @@ def _without_waiting_for_the_disk(server: EmbeddedPostgres) -> None:
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
-    """Makes an empty database of its own and returns its URL."""
+    """Makes an empty database of its own and returns its URL.
+
+    Fixtures of a module have to take one as well: on several cores a worker may come back to a
+    module, and would find the rows of its first time.
+    """
     return lambda: postgres.ensure_database(f"test_{next(_numbers)}")

@@ -170,3 +170,14 @@ def test_an_old_diagram_is_found() -> None:
         diagram("no diagram")
     with pytest.raises(AssertionError, match="once"):
         diagram(page("a") + page("b"))
+
+
+def test_no_fixture_comes_back_to_a_database_that_it_has_used() -> None:
+    # On several cores a worker may set a module's fixtures up a second time.
+    shared = re.compile(r"\bpostgres\.ensure_database\(")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if shared.search(path.read_text()) and path.name != "conftest.py"
+    ]
+    assert [path for path in found if path != "tests/architecture/test_repository.py"] == []

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from adapters.embedded.postgres import EmbeddedPostgres
 from participants import world
 from participants.conformance import RULES, CheckOptions, Report, Verdict, check
 from participants.conformance_probe import Probe
@@ -32,9 +31,9 @@ NewDatabase = Callable[[], str]
 
 
 @pytest.fixture(scope="module")
-def database(postgres: EmbeddedPostgres) -> str:
+def database(new_database: Callable[[], str]) -> str:
     """One database for all of these; each test has wallets of its own."""
-    return postgres.ensure_database("participant_conformance")
+    return new_database()
 
 
 def _seeds(name: str) -> dict[str, int]:

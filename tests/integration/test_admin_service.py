@@ -66,8 +66,8 @@ def healthy() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: Faults, healthy: str) -> Iterator[Service]:
-    url = postgres.ensure_database("admin")
+def service(new_database: Callable[[], str], faults: Faults, healthy: str) -> Iterator[Service]:
+    url = new_database()
     changes: dict[str, Any] = {
         "admin_listen": "127.0.0.1:0",
         "operators": OPERATORS,

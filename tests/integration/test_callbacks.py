@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,8 +42,8 @@ def faults() -> Faults:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: Faults) -> Iterator[Service]:
-    url = postgres.ensure_database("callbacks")
+def service(new_database: Callable[[], str], faults: Faults) -> Iterator[Service]:
+    url = new_database()
     keys = {name: base64.b64encode(key).decode() for name, key in KEYS.items()}
     with running(url, first_attempt(faults, refunds=False), callback_keys=keys) as service:
         yield service

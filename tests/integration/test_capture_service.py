@@ -47,9 +47,9 @@ def faults() -> Faults:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: Faults) -> Iterator[Service]:
+def service(new_database: Callable[[], str], faults: Faults) -> Iterator[Service]:
     script = first_attempt(faults, refunds=False)
-    with running(postgres.ensure_database("capture_service"), script) as service:
+    with running(new_database(), script) as service:
         yield service
 
 

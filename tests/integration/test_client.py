@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kessai
@@ -24,11 +24,13 @@ def faults() -> dict[tuple[str, Operation], Fault]:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: dict[tuple[str, Operation], Fault]) -> Iterator[Service]:
+def service(
+    new_database: Callable[[], str], faults: dict[tuple[str, Operation], Fault]
+) -> Iterator[Service]:
     def script(_id: TransactionId, call: Call, attempt: int) -> Fault | None:
         return faults.get((call.phase.name, call.operation)) if attempt == 1 else None
 
-    with running(postgres.ensure_database("client"), script, lease_s=3.0) as service:
+    with running(new_database(), script, lease_s=3.0) as service:
         yield service
 
 

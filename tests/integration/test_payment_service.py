@@ -40,11 +40,16 @@ def faults() -> dict[tuple[str, Operation], Fault]:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: dict[tuple[str, Operation], Fault]) -> Iterator[Service]:
+def url(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture(scope="module")
+def service(url: str, faults: dict[tuple[str, Operation], Fault]) -> Iterator[Service]:
     def script(_id: TransactionId, call: Call, attempt: int) -> Fault | None:
         return faults.get((call.phase.name, call.operation)) if attempt == 1 else None
 
-    with running(postgres.ensure_database("payment_service"), script, lease_s=3.0) as service:
+    with running(url, script, lease_s=3.0) as service:
         yield service
 
 
@@ -602,7 +607,7 @@ def test_a_cancel_reason_is_one_plain_line(service: Service, reason: str, code: 
 
 
 def test_secrets_in_requests_are_found_nowhere(
-    service: Service, key: str, postgres: Any, faults: dict[Any, Fault]
+    service: Service, key: str, url: str, faults: dict[Any, Fault]
 ) -> None:
     secret = "tok_planted-secret-8731"
     request = create_request(
@@ -612,7 +617,7 @@ def test_secrets_in_requests_are_found_nowhere(
     # While the card's Try is under way the token is needed, so it is in the database, sealed.
     faults["card_charge", Operation.TRY] = LoseRequest()
     create_with_deadline(service, request, 0.5)
-    engine = sa.create_engine(postgres.url("payment_service"))
+    engine = sa.create_engine(url)
     try:
         with engine.connect() as connection:
             for table in ("transactions", "steps", "journal", "outbox"):

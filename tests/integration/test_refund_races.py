@@ -110,8 +110,8 @@ class Raced:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one coordinator", "two coordinators"])
-def raced(postgres: Any, request: pytest.FixtureRequest) -> Iterator[Raced]:
-    url = postgres.ensure_database(f"refund_races_{request.param}")
+def raced(new_database: Callable[[], str], request: pytest.FixtureRequest) -> Iterator[Raced]:
+    url = new_database()
     models = shared_models()
     with ExitStack() as stack:
         services = [stack.enter_context(running(url, models=models)) for _ in range(request.param)]

@@ -35,9 +35,9 @@ def faults() -> Faults:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: Faults) -> Iterator[Service]:
+def service(new_database: Callable[[], str], faults: Faults) -> Iterator[Service]:
     script = first_attempt(faults, refunds=True)
-    with running(postgres.ensure_database("refund_reading"), script) as service:
+    with running(new_database(), script) as service:
         yield service
 
 

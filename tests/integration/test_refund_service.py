@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -47,9 +47,9 @@ def faults() -> Faults:
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any, faults: Faults) -> Iterator[Service]:
+def service(new_database: Callable[[], str], faults: Faults) -> Iterator[Service]:
     script = first_attempt(faults, refunds=True)
-    with running(postgres.ensure_database("refund_service"), script) as service:
+    with running(new_database(), script) as service:
         yield service
 
 

@@ -23,8 +23,8 @@ NO_ID = "0197f2a0-0000-7000-8000-00000000dead"
 
 
 @pytest.fixture(scope="module")
-def service(postgres: Any) -> Iterator[Service]:
-    with running(postgres.ensure_database("test_served"), max_in_flight=50) as started:
+def service(new_database: Callable[[], str]) -> Iterator[Service]:
+    with running(new_database(), max_in_flight=50) as started:
         yield started
 
 
