@@ -20,7 +20,13 @@ from datetime import datetime
 from adapters.breaker import Breaker
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.outcome import BREAKER_OPEN, PARTICIPANT_BUSY, Outcome, Unknown
+from coordinator.domain.outcome import (
+    BREAKER_OPEN,
+    PARTICIPANT_BUSY,
+    UNKNOWN_TRANSACTION,
+    Outcome,
+    Unknown,
+)
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import Record, evolve
 from coordinator.ports import BreakerState, Clock, Observer, Participant, ParticipantStatus
@@ -170,7 +176,7 @@ def _failed(call: Call, outcome: Outcome) -> bool | None:
     """Whether the participant failed; None when that cannot be said."""
     if not isinstance(outcome, Unknown):
         return False
-    if outcome.suspicious or outcome.code == "UNKNOWN_TRANSACTION":
+    if outcome.suspicious or outcome.code == UNKNOWN_TRANSACTION:
         return False
     if outcome.code in _OURS or outcome.retry_after_s is not None:
         return None

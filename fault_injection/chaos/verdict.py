@@ -37,10 +37,9 @@ _LIVE = "SELECT count(*) FROM transactions WHERE due_at IS NOT NULL"
 
 
 class Databases:
-    """The coordinator's own database, read past it."""
+    """The coordinators' own database at `url`, read past them."""
 
-    def __init__(self, stack: Stack) -> None:
-        url = stack.database_urls["kessai"]
+    def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(url, poolclass=sa.NullPool)
 
     def live(self) -> int:
@@ -86,7 +85,7 @@ class Databases:
 
 def judge(stack: Stack, history: History, shops: Sequence[Shop]) -> list[str]:
     """Everything that does not hold, one sentence each. Expects that all is quiet."""
-    database = Databases(stack)
+    database = Databases(stack.database_urls["kessai"])
     ends = database.ends()
     found = list(history.breaks)
     found += [f"L1: {each} is {state}" for each, (state, _) in ends.items() if state not in SETTLED]
