@@ -2,6 +2,9 @@
 
 A path returns the transactions it made. Every one of them must end as the invariants say, whatever
 fails on the way; `expect` is how the payment ends when nothing does, after at least `commits`.
+
+`PATHS` need nothing but callers. `paths_of` has those of a flow as well on which a participant says
+no, or nothing, and those with two coordinators.
 """
 
 from __future__ import annotations
@@ -11,15 +14,21 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from coordinator.domain.errors import CallerError
+from coordinator.domain.decide import Call
+from coordinator.domain.errors import CallerError, KeyReused
+from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import State
 from coordinator.domain.money import Money
+from coordinator.domain.phase import Operation
+from coordinator.domain.record import evolve
 from coordinator.domain.split import Exact, InOrder, ProRata, Split
 from coordinator.domain.transaction import Failure, Transaction
 from coordinator.engine.capture import NewCapture
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
+from fault_injection.invariants import Violation
+from fault_injection.model_participant import Fault, LoseRequest, Refuse, Script, no_faults
 from fault_injection.world import World, payment
 
 CALLER = "shop"
@@ -36,11 +45,17 @@ class Walk(Protocol):
 
 @dataclass(frozen=True)
 class Path:
-    """One way to use the service."""
+    """One way to use the service.
+
+    answers  what participants say on this path, even when nothing fails
+    workers  how many coordinators there are
+    """
 
     walk: Walk
     expect: State
     commits: int
+    answers: Script = no_faults
+    workers: int = 1
 
 
 async def _create(
@@ -57,6 +72,14 @@ async def _capture(world: World, reserved: Transaction, part: Part) -> None:
         await world.call(lambda: world.capture(new))
     except CallerError:
         return  # it failed or expired before: the invariants say what must be then
+
+
+async def _cancel(world: World, reserved: Transaction) -> None:
+    failure = Failure("CANCELLED_BY_CALLER", "changed their mind")
+    try:
+        await world.call(lambda: world.cancel(reserved.caller, reserved.id, failure))
+    except CallerError:
+        return  # it is paid, or it failed or expired before
 
 
 def _yen(minor: int, split: Split) -> Part:
@@ -101,21 +124,40 @@ async def capture_last(world: World, flow: str, caller: str = CALLER) -> Ids:
 async def capture_or_cancel(world: World, flow: str, caller: str = CALLER) -> Ids:
     """A capture and a cancel at the same instant."""
     reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
-    failure = Failure("CANCELLED_BY_CALLER", "changed their mind")
-
-    async def cancel() -> None:
-        try:
-            await world.call(lambda: world.cancel(caller, reserved.id, failure))
-        except CallerError:
-            return
-
-    await asyncio.gather(_capture(world, reserved, Part()), cancel())
+    await asyncio.gather(_capture(world, reserved, Part()), _cancel(world, reserved))
     return [reserved.id]
 
 
 async def expire(world: World, flow: str, caller: str = CALLER) -> Ids:
     """Reserved, and forgotten."""
     return [(await _create(world, flow, caller, manual=True, reservation_s=60.0)).id]
+
+
+async def cancel(world: World, flow: str, caller: str = CALLER) -> Ids:
+    """Reserved, then cancelled by its caller."""
+    reserved = await _create(world, flow, caller, manual=True, reservation_s=900.0)
+    await _cancel(world, reserved)
+    return [reserved.id]
+
+
+async def submit_twice(world: World, flow: str, caller: str = CALLER) -> Ids:
+    """The same payment, three times at one instant, and once more; then another with its key.
+
+    Raises Violation unless that makes one payment (S12).
+    """
+    new = payment(flow, caller=caller)
+    asked = (world.call(lambda: world.accept(new, 0.0)) for _ in range(3))
+    ids = {accepted.transaction.id for accepted in await asyncio.gather(*asked)}
+    paid = await world.until_settled(next(iter(ids)))
+    ids.add((await world.call(lambda: world.accept(new, 0.0))).transaction.id)
+    if len(ids) > 1:
+        raise Violation(f"S12: one key made {sorted(ids)}")
+    other = evolve(new, merchant_id="another-shop")
+    try:
+        await world.call(lambda: world.accept(other, 0.0))
+    except KeyReused:
+        return [paid.id]
+    raise Violation(f"S12: another payment was taken with the key of {paid.id}")
 
 
 async def _refund(world: World, paid: Transaction, key: str, part: Part) -> Ids:
@@ -173,4 +215,34 @@ PATHS: Mapping[str, Path] = {
     "refund in parts": Path(refund_in_parts, State.REFUNDED, 12),
     "refund at once": Path(refund_at_once, State.REFUNDED, 10),
     "refund of a part": Path(refund_of_a_part, State.REFUNDED, 7),
+    "cancel": Path(cancel, State.FAILED, 4),
+    "submit twice": Path(submit_twice, State.PAID, 3),
 }
+
+
+def paths_of(flow: Flow) -> Mapping[str, Path]:
+    """Every path on this flow, by name."""
+    paths = dict(PATHS)
+    for phase in flow.called:
+        no = _always(Refuse(), phase.name, Operation.TRY, refunds=False)
+        silence = _always(LoseRequest(), phase.name, Operation.TRY, refunds=False)
+        paths[f"refused by {phase.name}"] = Path(pay, State.FAILED, 3, no)
+        paths[f"no answer from {phase.name}"] = Path(pay, State.FAILED, 3, silence)
+    if flow.pivot is not None:
+        no = _always(Refuse(), flow.pivot.name, Operation.CONFIRM, refunds=False)
+        paths["capture refused"] = Path(pay, State.FAILED, 4, no)
+    for phase in flow.refund.called:
+        no = _always(Refuse(), phase.name, Operation.TRY, refunds=True)
+        paths[f"refund refused by {phase.name}"] = Path(refund_all, State.PAID, 6, no)
+    paths["two workers"] = Path(refund_of_a_part, State.REFUNDED, 7, workers=2)
+    return paths
+
+
+def _always(fault: Fault, phase: str, operation: Operation, *, refunds: bool) -> Script:
+    """What befalls every such call of a payment, or of its refunds."""
+
+    def script(_transaction_id: TransactionId, call: Call, _attempt: int) -> Fault | None:
+        hit = (call.phase.name, call.operation, call.refund_of is not None)
+        return fault if hit == (phase, operation, refunds) else None
+
+    return script
