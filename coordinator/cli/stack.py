@@ -11,7 +11,7 @@ import json
 import logging
 import subprocess
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,6 +44,11 @@ _LISTEN = {True: "KESSAI_LISTEN", False: "KESSAI_PARTICIPANT_LISTEN"}
 STOP_LIMIT_S = 15.0
 
 
+def direct(_process: str, _part: str, address: str) -> str:
+    """Where a process finds a part when nothing stands between them."""
+    return address
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to start.
@@ -58,6 +63,8 @@ class Plan:
     options       command-line options of each participant, its seeds among them
     settings      more of the coordinator's settings, by their names: KESSAI_LEASE_S and so on
     coordinators  how many coordinator processes work on one database; `listen` is the first one's
+    between      (process, part, address): where a coordinator finds a participant, `postgres` or
+                 `nats`; whoever wants something in between says where that listens
     """
 
     folder: Path
@@ -70,6 +77,7 @@ class Plan:
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     coordinators: int = 1
+    between: Callable[[str, str, str], str] = direct
 
     @property
     def coordinator_names(self) -> tuple[str, ...]:
@@ -251,18 +259,25 @@ class Stack:
 
     def _coordinator(self, name: str) -> Child:
         keys = self.keys
-        started = {name: self.addresses[name] for name in PARTICIPANTS}
+        between = self.plan.between
+        participants = {
+            part: between(name, part, address)
+            for part, address in {
+                **{part: self.addresses[part] for part in PARTICIPANTS},
+                **self.plan.participants,
+            }.items()
+        }
         flows = [row.name for row in FLOW_ROWS if row.name not in self.unserved]
         environment = config.child_environment(
-            KESSAI_DATABASE_URL=self.database_urls["kessai"],
+            KESSAI_DATABASE_URL=between(name, "postgres", self.database_urls["kessai"]),
             KESSAI_LISTEN=self.plan.listen if name == COORDINATOR else "127.0.0.1:0",
-            KESSAI_PARTICIPANTS=json.dumps({**started, **self.plan.participants}),
+            KESSAI_PARTICIPANTS=json.dumps(participants),
             KESSAI_FLOWS=json.dumps(flows),
             KESSAI_ADMIN_LISTEN=self.plan.admin_listen if name == COORDINATOR else "127.0.0.1:0",
             KESSAI_OPERATORS=json.dumps({self.plan.operator: keys.operator_key_digest}),
             KESSAI_CALLERS=json.dumps({self.plan.caller: keys.api_key_digest}),
             KESSAI_SEAL_KEYS=json.dumps([keys.seal_key]),
-            KESSAI_NATS_URL=self._nats.url,
+            KESSAI_NATS_URL=between(name, "nats", self._nats.url),
             KESSAI_REFLECTION=str(self.plan.reflection).lower(),
             **self.plan.settings,
         )
