@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -133,9 +133,16 @@ class GrpcParticipant:
     are still open then end as Unknown.
     """
 
-    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        interceptors: Sequence[Any] = (),  # grpc.aio.ClientInterceptor, which the stubs lack
+    ) -> None:
         self._target = target
         self._credentials = credentials
+        self._interceptors = interceptors
         self._channel: grpc.aio.Channel | None = None
         self._stub: rpc.ParticipantServiceStub | None = None
 
@@ -204,10 +211,15 @@ class GrpcParticipant:
 
     def _connect(self) -> rpc.ParticipantServiceStub:
         if self._credentials is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(
+                self._target, options=_OPTIONS, interceptors=self._interceptors
+            )
         else:
             self._channel = grpc.aio.secure_channel(
-                self._target, self._credentials, options=_OPTIONS
+                self._target,
+                self._credentials,
+                options=_OPTIONS,
+                interceptors=self._interceptors,
             )
         self._stub = rpc.ParticipantServiceStub(self._channel)
         return self._stub

@@ -137,6 +137,9 @@ class Observer(Protocol):
     def served(self, method: str, code: str) -> None:
         """A call of a caller was answered: `code` is the gRPC status' name, OK for success."""
 
+    def injected(self, kind: str, place: str, transaction_id: str = "") -> None:
+        """A fault of this kind was brought about here on purpose: the configuration wants it."""
+
 
 class DatabaseFacts(Record, frozen=True):
     """What the database says of itself: its time, its schema's revision, and the one we need."""

@@ -42,14 +42,18 @@ ALLOWED = frozenset(
         "flow",
         "left_out",
         "given_back",
+        "kind",
         "level",
         "method",
         "owner",
         "participant",
         "payment_id",
         "phase",
+        "place",
+        "profile",
         "reason",
         "refunded_minor",
+        "rules",
         "state",
         "timestamp",
         "transaction_id",
@@ -115,6 +119,7 @@ class Unfailing:
         self.claim_lost = _unfailing(observer.claim_lost)
         self.breaker_changed = _unfailing(observer.breaker_changed)
         self.served = _unfailing(observer.served)
+        self.injected = _unfailing(observer.injected)
 
 
 def _unfailing(tell: Callable[P, None]) -> Callable[P, None]:
@@ -169,6 +174,11 @@ class Several:
         """See `Observer.served`."""
         for observer in self._observers:
             observer.served(method, code)
+
+    def injected(self, kind: str, place: str, transaction_id: str = "") -> None:
+        """See `Observer.injected`."""
+        for observer in self._observers:
+            observer.injected(kind, place, transaction_id)
 
 
 class AlsoCommitted(Several):
@@ -305,3 +315,7 @@ class LogObserver:
 
     def served(self, method: str, code: str) -> None:
         """Nothing: what a call asked for has lines of its own."""
+
+    def injected(self, kind: str, place: str, transaction_id: str = "") -> None:
+        """At warning, always: nobody is to look for the cause of what was done on purpose."""
+        self._log.warning("fault injected", kind=kind, place=place, transaction_id=transaction_id)

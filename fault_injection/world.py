@@ -99,6 +99,7 @@ class Recorder:
     lost: list[TransactionId] = field(default_factory=list)
     breakers: list[tuple[str, BreakerState]] = field(default_factory=list)
     answers: list[tuple[str, str]] = field(default_factory=list)
+    injections: list[tuple[str, str, str]] = field(default_factory=list)
 
     def committed(self, change: Change) -> None:
         """Remembers the change."""
@@ -129,6 +130,10 @@ class Recorder:
     def served(self, method: str, code: str) -> None:
         """Remembers the answer."""
         self.answers.append((method, code))
+
+    def injected(self, kind: str, place: str, transaction_id: str = "") -> None:
+        """Remembers the fault."""
+        self.injections.append((kind, place, transaction_id))
 
 
 class RecordingPublisher(MemoryPublisher):

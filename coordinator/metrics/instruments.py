@@ -214,6 +214,14 @@ class Instruments:
         )
 
     def _process(self) -> None:
+        self.injected = Children(
+            self._counter(
+                "kessai_injected_faults_total",
+                "Faults brought about on purpose (KESSAI_FAULTS), by kind and place.",
+                "kind",
+                "place",
+            )
+        )
         self.build = self._gauge(
             "kessai_build_info", "Always 1; the version of this process.", "version"
         )

@@ -16,12 +16,21 @@ from coordinator.ports import Clock, GuardedParticipant, Observer, Store
 class Monitoring:
     """Metrics of `version` of Kessai at `listen` (`HOST:PORT`); empty: nobody can see them.
 
+    `faults` are kind and place of those that are injected on purpose.
+
     Raises ConfigurationError when the address cannot be bound.
     """
 
-    def __init__(self, version: str, listen: str, *, participants: Iterable[str]) -> None:
+    def __init__(
+        self,
+        version: str,
+        listen: str,
+        *,
+        participants: Iterable[str],
+        faults: Iterable[tuple[str, str]] = (),
+    ) -> None:
         self._instruments = Instruments(version)
-        self.observer = MetricsObserver(self._instruments, participants=participants)
+        self.observer = MetricsObserver(self._instruments, participants=participants, faults=faults)
         self._server = MetricsServer(self._instruments.registry, listen) if listen else None
 
     def close(self) -> None:

@@ -19,14 +19,26 @@ from coordinator.ports import BreakerState
 
 
 class MetricsObserver:
-    """An `Observer`. `participants` are the names that calls and breakers will have."""
+    """An `Observer`.
 
-    def __init__(self, instruments: Instruments, *, participants: Iterable[str]) -> None:
+    participants  the names that calls and breakers will have
+    faults        kind and place of those that are injected on purpose
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        *,
+        participants: Iterable[str],
+        faults: Iterable[tuple[str, str]] = (),
+    ) -> None:
         self._count = instruments
         for label in ATTENTION_LABELS:  # what begins at 1 does not show as an increase
             self._count.attention[label,].inc(0)
         for act in Act:
             self._count.acts[act.value,].inc(0)
+        for fault in faults:
+            self._count.injected[fault].inc(0)
         for participant in participants:
             self.breaker_changed(participant, BreakerState.CLOSED)
 
@@ -95,3 +107,12 @@ class MetricsObserver:
         self._count.served[method, code].inc()
         if code == "INTERNAL":
             self._count.bugs.inc()
+
+    def injected(
+        self,
+        kind: str,
+        place: str,
+        transaction_id: str = "",  # noqa: ARG002 - no label
+    ) -> None:
+        """Counts it."""
+        self._count.injected[kind, place].inc()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faulty import FaultyStores
 from tests.support.stores import PostgresStores, SqliteStores, Stores
 
 
-@pytest.fixture(params=["postgres", "sqlite in memory", "sqlite in a file"])
+@pytest.fixture(params=["postgres", "sqlite in memory", "sqlite in a file", "no faults"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     """Stores on one empty database."""
     made: Stores
@@ -18,6 +19,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
         new_database: Callable[[], str] = request.getfixturevalue("new_database")
         made = PostgresStores(new_database())
     else:
-        made = SqliteStores(None if "memory" in request.param else tmp_path / "kessai.db")
+        made = SqliteStores(tmp_path / "kessai.db" if "file" in request.param else None)
+        if request.param == "no faults":
+            made = FaultyStores(made)
     yield made
     made.close()

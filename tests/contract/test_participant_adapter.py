@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -25,8 +25,11 @@ from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, NextAction, Outcome, Pending, Refused, Unknown
 from coordinator.domain.phase import Operation
 from coordinator.domain.record import evolve
+from fault_injection.faults.participant import FaultyParticipant
+from fault_injection.faults.wire import ToParticipant
 from phases.card_charge import CARD_CHARGE
 from tests.support.domain import ID, NOW, SOURCES, opened
+from tests.support.faulty import injection
 
 T = TypeVar("T")
 Handler = Callable[[Any, Any], Awaitable[pb.Answer]]
@@ -73,14 +76,45 @@ class Scripted(rpc.ParticipantServiceServicer):
         return pb.QueryResponse(answer=await self._take(request, context))
 
 
+class Behind(FaultyParticipant):
+    """Behind the wrapper and the interceptor that inject faults, with none."""
+
+    def __init__(self, target: str) -> None:
+        interceptor = ToParticipant("card", injection())
+        self._real = GrpcParticipant(target, interceptors=[interceptor])
+        super().__init__("card", self._real, injection())
+
+    async def close(self) -> None:
+        await self._real.close()
+
+
+Adapter: TypeAlias = GrpcParticipant | Behind
+
+
+@pytest.fixture(params=["bare", "no faults"], autouse=True)
+def made_of(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What `at` makes."""
+    global _behind  # noqa: PLW0603 - the helpers below are plain functions
+    _behind = request.param != "bare"
+    yield
+    _behind = False
+
+
+_behind = False
+
+
+def at(target: str) -> Adapter:
+    return Behind(target) if _behind else GrpcParticipant(target)
+
+
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[tuple[GrpcParticipant, Scripted]]:
+async def serving(handler: Handler) -> AsyncIterator[tuple[Adapter, Scripted]]:
     servicer = Scripted(handler)
     server = grpc.aio.server()
     _serve(server, servicer)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    participant = GrpcParticipant(f"127.0.0.1:{port}")
+    participant = at(f"127.0.0.1:{port}")
     try:
         yield participant, servicer
     finally:
@@ -420,7 +454,7 @@ def test_an_answer_that_is_not_of_the_protocol_is_suspicious(
         server.add_generic_rpc_handlers((generic,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        participant = GrpcParticipant(f"127.0.0.1:{port}")
+        participant = at(f"127.0.0.1:{port}")
         try:
             return await participant.perform(ID, call(), UNTIL)
         finally:
@@ -455,7 +489,7 @@ def test_a_participant_that_is_down_fails_at_once_and_is_found_when_it_is_back()
 
     async def scenario() -> tuple[Outcome, Outcome]:
         server = grpc.aio.server()
-        participant = GrpcParticipant(f"127.0.0.1:{port}")
+        participant = at(f"127.0.0.1:{port}")
         try:
             down = await participant.perform(ID, call(timeout_s=30), UNTIL)
             _serve(server, Scripted(says(answer(reference="back"))))

@@ -25,7 +25,9 @@ from coordinator.domain.opening import open_refund
 from coordinator.domain.record import evolve
 from coordinator.domain.transaction import Failure, OutboxEvent
 from coordinator.ports import Publisher
+from fault_injection.faults.publisher import FaultyPublisher
 from tests.support.domain import BOTH, ID, NOW, standing
+from tests.support.faulty import injection
 from tests.support.nats import stored
 
 LATER = TransactionId("0197f2a0-0000-7000-8000-000000000002")
@@ -113,6 +115,16 @@ class MemoryBench:
         self._publisher.available = True
 
 
+class FaultyBench(MemoryBench):
+    """Behind the wrapper that injects faults, with none."""
+
+    def run(self, scenario: Callable[[Publisher], Awaitable[None]]) -> None:
+        async def main() -> None:
+            await scenario(FaultyPublisher(self._publisher, injection()))
+
+        asyncio.run(main())
+
+
 class NatsBench:
     def __init__(self, server: EmbeddedNats) -> None:
         self._server = server
@@ -138,10 +150,10 @@ class NatsBench:
         self._server.start()
 
 
-@pytest.fixture(params=["memory", "nats"])
+@pytest.fixture(params=["memory", "no faults", "nats"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    if request.param == "memory":
-        yield MemoryBench()
+    if request.param != "nats":
+        yield MemoryBench() if request.param == "memory" else FaultyBench()
         return
     with EmbeddedNats(tmp_path / "nats") as server:
         yield NatsBench(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ LATER = NOW + timedelta(seconds=3)
 class Counted:
     """An observer over instruments of its own, and what they read."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Iterable[tuple[str, str]] = ()) -> None:
         self.instruments = Instruments("1.2.3")
-        self.observer = MetricsObserver(self.instruments, participants=["card", "points"])
+        self.observer = MetricsObserver(
+            self.instruments, participants=["card", "points"], faults=faults
+        )
 
     def committed(self, draft: Draft) -> None:
         self.observer.committed(draft.change(now=LATER, due_at=None, keep_claim=True))
@@ -125,6 +128,15 @@ def test_every_failure_code_that_the_code_gives_is_known() -> None:
     }
     assert "CANCELLED_BY_OPERATOR" in given
     assert given <= FAILURE_CODES
+
+
+def test_injected_faults_are_counted_by_kind_and_place_from_the_start() -> None:
+    counted = Counted(faults=[("reply-lost", "card/confirm"), ("broker-away", "publisher")])
+    counted.observer.injected("reply-lost", "card/confirm", ID)
+    assert counted.all("kessai_injected_faults_total") == {
+        ("reply-lost", "card/confirm"): 1,
+        ("broker-away", "publisher"): 0,
+    }
 
 
 def test_only_repeated_calls_are_retries(counted: Counted) -> None:

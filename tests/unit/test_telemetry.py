@@ -168,6 +168,7 @@ class Broken:
         raise OSError("no space left on device")
 
     committed = troubled = called = grouped = claim_lost = breaker_changed = served = _fail
+    injected = _fail
 
 
 def tell_everything(observer: Observer) -> None:
@@ -179,6 +180,7 @@ def tell_everything(observer: Observer) -> None:
     observer.claim_lost(ID)
     observer.breaker_changed("card", BreakerState.OPEN)
     observer.served("CreatePayment", "OK")
+    observer.injected("reply-lost", "card/confirm")
 
 
 def test_an_observer_that_fails_stops_nothing() -> None:
@@ -190,6 +192,15 @@ def test_several_observers_are_all_told_everything() -> None:
     tell_everything(Several([first, second]))
     assert all(vars(first).values()), "something was not told"
     assert first == second
+
+
+def test_an_injected_fault_is_a_warning_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("json", "info")
+    LogObserver().injected("reply-lost", "card/confirm", ID)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["level"]) == ("fault injected", "warning")
+    assert (line["kind"], line["place"]) == ("reply-lost", "card/confirm")
+    assert line["transaction_id"] == ID
 
 
 def test_a_lost_claim_and_a_breaker_are_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
