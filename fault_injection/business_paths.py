@@ -28,11 +28,13 @@ from coordinator.engine.capture import NewCapture
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
 from fault_injection.invariants import Violation
-from fault_injection.model_participant import Fault, LoseRequest, Refuse, Script, no_faults
+from fault_injection.model_participant import Defer, Fault, LoseRequest, Refuse, Script, no_faults
 from fault_injection.world import World, payment
 
 CALLER = "shop"
 """Who walks a path, unless it is said; a caller walks one path."""
+DECIDED_S = 3.0
+"""How long a customer thinks, on the paths on which one is asked, in seconds."""
 Ids: TypeAlias = list[TransactionId]
 
 
@@ -227,13 +229,17 @@ def paths_of(flow: Flow) -> Mapping[str, Path]:
         no = _always(Refuse(), phase.name, Operation.TRY, refunds=False)
         silence = _always(LoseRequest(), phase.name, Operation.TRY, refunds=False)
         paths[f"refused by {phase.name}"] = Path(pay, State.FAILED, 3, no)
+        later = _always(Defer(DECIDED_S), phase.name, Operation.TRY, refunds=False)
         paths[f"no answer from {phase.name}"] = Path(pay, State.FAILED, 3, silence)
+        paths[f"decided later by {phase.name}"] = Path(pay, State.PAID, 4, later)
     if flow.pivot is not None:
         no = _always(Refuse(), flow.pivot.name, Operation.CONFIRM, refunds=False)
         paths["capture refused"] = Path(pay, State.FAILED, 4, no)
     for phase in flow.refund.called:
         no = _always(Refuse(), phase.name, Operation.TRY, refunds=True)
+        later = _always(Defer(DECIDED_S), phase.name, Operation.TRY, refunds=True)
         paths[f"refund refused by {phase.name}"] = Path(refund_all, State.PAID, 6, no)
+        paths[f"refund decided later by {phase.name}"] = Path(refund_all, State.REFUNDED, 7, later)
     paths["two workers"] = Path(refund_of_a_part, State.REFUNDED, 7, workers=2)
     return paths
 

@@ -81,11 +81,11 @@ async def _play(world: SimulatedWorld, plan: Plan, made: list[TransactionId]) ->
     try:
         async with asyncio.timeout(LIVE_S):
             made += await _live(world, plan)
-        await _check(world, made)
+        await check_all(world, made)
     except TimeoutError:
         finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))
     except Exception as error:  # noqa: BLE001 - whatever breaks is what was looked for
-        finding = await _finding(world, error)
+        finding = await finding_of(world, error)
     world.trace.close()
     await world.close()
     return finding
@@ -110,7 +110,7 @@ async def _live(world: SimulatedWorld, plan: Plan) -> list[TransactionId]:
     return made
 
 
-async def _check(world: SimulatedWorld, made: Sequence[TransactionId]) -> None:
+async def check_all(world: SimulatedWorld, made: Sequence[TransactionId]) -> None:
     """Raises Violation for the first thing that does not hold."""
     world.check_during()
     while await world.relay.run_once():
@@ -210,7 +210,8 @@ def _some_part(*key: object) -> Part:
     return Part(amount, InOrder((first,)) if in_order else ProRata())
 
 
-async def _finding(world: SimulatedWorld, error: BaseException) -> Finding:
+async def finding_of(world: SimulatedWorld, error: BaseException) -> Finding:
+    """What broke, and what happened to the transactions that it names."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     problem = str(error)

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TypeAlias
 
 from coordinator.domain.decide import Call
-from coordinator.domain.phase import Operation
+from coordinator.domain.phase import Operation, Phase
 from fault_injection.model_participant import (
     Defer,
     Fault,
@@ -124,15 +124,16 @@ class Swarm:
         if chance >= self.rate:
             return None
         fault = allowed[int(chance / self.rate * len(allowed))]
-        return fault if _is_possible(fault, call) else None
+        return fault if is_possible(fault, call.operation, call.phase) else None
 
 
-def _is_possible(fault: Fault, call: Call) -> bool:
+def is_possible(fault: Fault, operation: Operation, phase: Phase) -> bool:
+    """Whether such a call may meet the fault."""
     if isinstance(fault, Defer):
-        return call.operation is Operation.TRY
+        return operation is Operation.TRY
     if isinstance(fault, Refuse):
-        return call.operation is Operation.TRY or (
-            call.operation is Operation.CONFIRM and call.phase.confirm_refusable
+        return operation is Operation.TRY or (
+            operation is Operation.CONFIRM and phase.confirm_refusable
         )
     return True
 

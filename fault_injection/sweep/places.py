@@ -1,0 +1,118 @@
+"""Where something may go wrong, and what may go wrong there: the data of exhaustive campaigns.
+
+A place is a word, and its points are numbered in the order in which a run reaches them:
+
+    card_charge.try              the calls of this step, attempt by attempt
+    refund-1.card_charge.try     the same, of the first refund
+    participant.card             every call that reaches this participant
+    commit                       every commit that a coordinator hands over
+    recovery                     those after a coordinator died and another one came
+    write                        every attempt to make a group of commits durable
+    database                     every time that the database is asked something
+    broker                       every event that is offered to the broker
+
+Nothing here names a flow or a phase: places and faults come from the registry and from the
+simulator's kinds of fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from adapters.postgres.trouble import ConnectionLost, TransientConflict
+from coordinator.domain.flow import Flow
+from coordinator.domain.phase import Operation, Phase
+from fault_injection.simulation.swarm import (
+    BROKER_AWAY,
+    CALL_FAULTS,
+    COMMIT_FAILED,
+    COMMIT_UNHEARD,
+    DATABASE_AWAY,
+    OUTAGE,
+    is_possible,
+)
+
+COMMIT = "commit"
+RECOVERY = "recovery"
+WRITE = "write"
+DATABASE = "database"
+BROKER = "broker"
+PARTICIPANT = "participant."
+"""What a participant's place begins with."""
+
+CRASH_BEFORE = "crash-before"
+CRASH_DURING = "crash-during"
+CRASH_AFTER = "crash-after"
+CRASHES = (CRASH_BEFORE, CRASH_DURING, CRASH_AFTER)
+"""A coordinator dies before it hands a commit over, while that is under way, or after it."""
+
+CONFLICT = "commit-conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFault:
+    """What a writer meets at one of its fault points."""
+
+    point: str
+    error: type[Exception]
+
+
+WRITE_FAULTS: Mapping[str, WriteFault] = {
+    COMMIT_FAILED: WriteFault("before_commit", ConnectionLost),
+    CONFLICT: WriteFault("before_commit", TransientConflict),
+    COMMIT_UNHEARD: WriteFault("after_commit", ConnectionLost),
+}
+"""What may befall a group of commits."""
+
+_CALL = re.compile(r"(?:(refund-[0-9]+)\.)?([a-z0-9_]+)\.([a-z]+)")
+
+
+def call_place(refund: str, phase: str, operation: Operation) -> str:
+    """The place of a step's calls; `refund` is refund-1, refund-2, … or empty for the payment."""
+    return ".".join(filter(None, (refund, phase, operation.value)))
+
+
+def participant_place(name: str) -> str:
+    """The place of every call to this participant."""
+    return PARTICIPANT + name
+
+
+def has_outages(place: str) -> bool:
+    """Whether what is reached there may fail many times in a row."""
+    return place in {WRITE, DATABASE, BROKER} or place.startswith(PARTICIPANT)
+
+
+def faults_at(place: str, flow: Flow) -> tuple[str, ...]:
+    """The names of the faults that may be at this place of the flow; none: there is no place."""
+    if place in {COMMIT, RECOVERY}:
+        return CRASHES
+    if place == WRITE:
+        return tuple(WRITE_FAULTS)
+    if place == DATABASE:
+        return (DATABASE_AWAY,)
+    if place == BROKER:
+        return (BROKER_AWAY,)
+    if place.startswith(PARTICIPANT):
+        served = {participant_place(phase.participant) for phase in flow.called}
+        return (OUTAGE,) if place in served else ()
+    return _call_faults(place, flow)
+
+
+def _call_faults(place: str, flow: Flow) -> tuple[str, ...]:
+    found = _CALL.fullmatch(place)
+    if found is None:
+        return ()
+    phases = flow.refund.called if found[1] else flow.called
+    phase = _named(phases, found[2])
+    if phase is None or found[3] not in set(Operation):
+        return ()
+    operation = Operation(found[3])
+    return tuple(
+        name for name, (fault, _) in CALL_FAULTS.items() if is_possible(fault, operation, phase)
+    )
+
+
+def _named(phases: Iterable[Phase], name: str) -> Phase | None:
+    return next((phase for phase in phases if phase.name == name), None)

@@ -1,0 +1,72 @@
+"""Plays one case on virtual time, then checks every invariant; a clean one numbers the points."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from coordinator.domain.ids import TransactionId
+from fault_injection import virtual_time
+from fault_injection.business_paths import CALLER, paths_of
+from fault_injection.simulation.run import LIVE_S, STORY_LINES, Finding, check_all, finding_of
+from fault_injection.simulation.trace import Runaway
+from fault_injection.sweep.cases import Case
+from fault_injection.sweep.world import SweptWorld
+from fault_injection.world import FLOWS
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A case that is over. `finding` is None when everything held.
+
+    points   what was reached, in order: a place, and how often it had been reached then
+    crashes  how many coordinators died
+    """
+
+    case: Case
+    seed: int
+    hash: str
+    points: tuple[tuple[str, int], ...]
+    crashes: int
+    finding: Finding | None
+
+
+def play(case: Case, seed: int = 0) -> Tried:
+    """Plays the case. What does not hold, and what breaks, is in the result and not raised."""
+    world = SweptWorld(case, seed)
+    try:
+        finding = virtual_time.run(_play(world, case), seed)
+    except virtual_time.Idle as idle:
+        finding = Finding(f"L2: {idle}", "", tuple(world.trace.last(STORY_LINES)))
+    except Runaway as runaway:
+        finding = Finding(f"S18: {runaway}", "", tuple(world.trace.last(STORY_LINES)))
+    return Tried(case, seed, world.trace.hash, tuple(world.reached), world.crashes, finding)
+
+
+async def _play(world: SweptWorld, case: Case) -> Finding | None:
+    await world.start()
+    finding: Finding | None = None
+    try:
+        async with asyncio.timeout(LIVE_S):
+            made = await _live(world, case)
+        await check_all(world, made)
+    except TimeoutError:
+        finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))
+    except Exception as error:  # noqa: BLE001 - whatever breaks is what was looked for
+        finding = await finding_of(world, error)
+    world.trace.close()
+    await world.close()
+    return finding
+
+
+async def _live(world: SweptWorld, case: Case) -> list[TransactionId]:
+    """Everything that happens; returns every transaction that was made, in order."""
+    path = paths_of(FLOWS[case.flow])[case.path]
+    [payment_id, *_] = await path.walk(world, case.flow, CALLER)
+    made = [payment_id, *(refund.id for refund in await world.eye.refunds_of(payment_id))]
+    for transaction_id in made:
+        await world.until_settled(transaction_id)
+    await world.revived()
+    await world.quiet()
+    world.over()
+    return made
