@@ -15,6 +15,7 @@ import random  # noqa: TID251 - seeded: the order of what is ready
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -97,8 +98,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             future.set_result(result)
 
 
+@dataclass(frozen=True)
 class VirtualClock:
-    """A `Clock` on the running loop's time."""
+    """A `Clock` on the running loop's time; all of them are equal."""
 
     def now(self) -> datetime:
         """The virtual time, in UTC."""

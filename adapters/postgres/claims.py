@@ -7,8 +7,9 @@ version that it bumps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ _E = outbox.c
 
 
 class DatabaseClock(Protocol):
-    """The database's clock, as SQL expressions."""
+    """The database's clock, as SQL expressions that are evaluated when they are executed."""
 
     def now(self) -> sa.ColumnElement[datetime]:
         """The time."""
@@ -30,13 +31,17 @@ class DatabaseClock(Protocol):
     def after(self, seconds: float) -> sa.ColumnElement[datetime]:
         """The time in so many seconds."""
 
+    def __hash__(self) -> int:
+        """Equal clocks make equal statements."""
 
+
+@lru_cache
 def claim_transactions(
     owner: str,
     lease_s: float,
     limit: int,
     clock: DatabaseClock,
-    flows: Collection[str] | None = None,
+    flows: tuple[str, ...] | None = None,
 ) -> ReturningUpdate[Any]:
     """Claims due live transactions of these flows that nobody holds, and returns their IDs."""
     now = clock.now()
@@ -47,7 +52,7 @@ def claim_transactions(
         sa.or_(_T.claimed_until.is_(None), _T.claimed_until <= now),
     )
     if flows is not None:
-        free = sa.and_(free, _T.flow.in_(sorted(flows)))
+        free = sa.and_(free, _T.flow.in_(flows))
     # A CTE, not `IN (SELECT … LIMIT …)`: PostgreSQL may run such a subquery more than once.
     due = (
         sa.select(_T.id, _T.version)
@@ -95,6 +100,7 @@ def claim_of(transaction_id: str, clock: DatabaseClock) -> sa.Select[Any]:
     ).where(_T.id == transaction_id, _T.claimed_until > now)
 
 
+@lru_cache
 def claim_events(
     owner: str, lease_s: float, limit: int, clock: DatabaseClock
 ) -> ReturningUpdate[Any]:

@@ -26,6 +26,38 @@ from coordinator.ports import (
 _T = transactions.c
 
 
+def _obstacles(kind: str, *conditions: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[Any]:
+    label: sa.Label[str] = sa.literal_column(f"'{kind}'", sa.String).label("kind")
+    columns = (
+        label,
+        _T.id,
+        _T.caller,
+        _T.idempotency_key,
+        _T.order_id,
+        _T.payment_id,
+        _T.ordinal,
+    )
+    return sa.select(*columns).where(*conditions)
+
+
+def _any_of(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, expanding=True)
+
+
+# One statement, one moment: of two, the later could find an order taken by the very payment whose
+# key the earlier had not found.
+_OBSTACLES = sa.union_all(
+    _obstacles("id", _T.id.in_(_any_of("ids"))),
+    _obstacles("key", sa.tuple_(_T.caller, _T.idempotency_key).in_(_any_of("keys"))),
+    _obstacles(
+        "order",
+        sa.tuple_(_T.caller, _T.order_id).in_(_any_of("orders")),
+        sa.text(HOLDS_ORDER_SQL),
+    ),
+    _obstacles("refund", sa.tuple_(_T.payment_id, _T.ordinal).in_(_any_of("ordinals"))),
+)
+
+
 def explain_updates(
     connection: sa.Connection, losers: Sequence[Write], *, repeated: bool
 ) -> dict[str, CommitResult]:
@@ -57,19 +89,14 @@ def explain_inserts(
     keyed = [(write.after.caller, write.after.idempotency_key) for write in losers]
     ordered = [(w.after.caller, w.after.order_id) for w in losers if w.after.order_id]
     refunding = [(r.payment_id, r.ordinal) for w in losers if (r := w.after.refund_of)]
-    # One statement, one moment: of two, the later could find an order taken by the very payment
-    # whose key the earlier had not found.
     rows = connection.execute(
-        sa.union_all(
-            _obstacles("id", _T.id.in_([write.after.id for write in losers])),
-            _obstacles("key", sa.tuple_(_T.caller, _T.idempotency_key).in_(sorted(keyed))),
-            _obstacles(
-                "order",
-                sa.tuple_(_T.caller, _T.order_id).in_(sorted(ordered)),
-                sa.text(HOLDS_ORDER_SQL),
-            ),
-            _obstacles("refund", sa.tuple_(_T.payment_id, _T.ordinal).in_(sorted(refunding))),
-        )
+        _OBSTACLES,
+        {
+            "ids": [write.after.id for write in losers],
+            "keys": sorted(keyed),
+            "orders": sorted(ordered),
+            "ordinals": sorted(refunding),
+        },
     ).all()
     ids = {row.id for row in rows if row.kind == "id"}
     keys = {
@@ -109,17 +136,3 @@ def _by_id(connection: sa.Connection, writes: Sequence[Write]) -> dict[str, tupl
         )
     )
     return {row.id: (row.version, row.written_by) for row in rows}
-
-
-def _obstacles(kind: str, *conditions: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[Any]:
-    label: sa.Label[str] = sa.literal_column(f"'{kind}'", sa.String).label("kind")
-    columns = (
-        label,
-        _T.id,
-        _T.caller,
-        _T.idempotency_key,
-        _T.order_id,
-        _T.payment_id,
-        _T.ordinal,
-    )
-    return sa.select(*columns).where(*conditions)

@@ -111,12 +111,16 @@ class SqlStore:
     async def get(self, transaction_id: TransactionId) -> Transaction | None:
         """See `Store.get`. Raises StoreUnavailable, SecretUnreadable, Bug (cannot be read)."""
         key = {"id": transaction_id}
-        return await self._run(lambda c: reading.one(c.execute(reading.BY_ID, key), self._sealer))
+        return await self._run(
+            lambda c: reading.one(c.execute(reading.BY_ID, key).all(), self._sealer)
+        )
 
     async def find_by_key(self, caller: str, idempotency_key: str) -> Transaction | None:
         """See `Store.find_by_key`. Raises StoreUnavailable, SecretUnreadable, Bug."""
         key = {"caller": caller, "idempotency_key": idempotency_key}
-        return await self._run(lambda c: reading.one(c.execute(reading.BY_KEY, key), self._sealer))
+        return await self._run(
+            lambda c: reading.one(c.execute(reading.BY_KEY, key).all(), self._sealer)
+        )
 
     async def count_live(self, caller: str, at_most: int) -> int:
         """See `Store.count_live`. Raises StoreUnavailable."""
@@ -127,7 +131,7 @@ class SqlStore:
         """See `Store.refunds_of`. Raises StoreUnavailable, Bug."""
         key = {"payment_id": payment_id}
         return await self._run(
-            lambda c: reading.refunds(c.execute(reading.BY_PAYMENT, key), self._sealer)
+            lambda c: reading.refunds(c.execute(reading.BY_PAYMENT, key).all(), self._sealer)
         )
 
     async def list_payments(self, query: PaymentQuery) -> Sequence[Transaction]:
@@ -144,7 +148,9 @@ class SqlStore:
         """See `Store.journal`. Raises StoreUnavailable."""
         key = {"id": transaction_id, "after": after, "limit": limit}
         return await self._run(
-            lambda c: [reading.journal_entry(row) for row in c.execute(reading.JOURNAL_AFTER, key)]
+            lambda c: [
+                reading.journal_entry(row) for row in c.execute(reading.JOURNAL_AFTER, key).all()
+            ]
         )
 
     async def claim_due(
@@ -255,7 +261,13 @@ class SqlStore:
     def _claim_due(
         self, connection: sa.Connection, limit: int, flows: Collection[str] | None
     ) -> list[Transaction]:
-        statement = claims.claim_transactions(self._owner, self._lease_s, limit, self._clock, flows)
+        statement = claims.claim_transactions(
+            self._owner,
+            self._lease_s,
+            limit,
+            self._clock,
+            None if flows is None else tuple(sorted(flows)),
+        )
         ids = list(connection.execute(statement).scalars())
         if not ids:
             return []

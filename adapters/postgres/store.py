@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -22,6 +23,7 @@ from coordinator.domain.errors import ConfigurationError
 from coordinator.ports import DatabaseFacts
 
 
+@dataclass(frozen=True)
 class _ServerClock:
     """The server's clock at the start of the database transaction."""
 

@@ -25,6 +25,7 @@ from adapters.postgres.fields import (
     opened_steps,
 )
 from adapters.sealing import Sealer
+from adapters.sqlite.database import SqliteConnection
 from coordinator.ports import Clock
 
 _CREATING = FIXED + MOVING
@@ -63,7 +64,9 @@ def _time(value: datetime | None) -> str | None:
         return None
     if value.tzinfo is None:
         raise ValueError("a datetime without a zone cannot be stored")
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(" ", "microseconds")[: -len("+00:00")]
 
 
 def _values(fields: Sequence[Field], row: Any) -> list[Any]:
@@ -119,10 +122,11 @@ class SqliteStatements:
         move: Callable[[Write], tuple[str, list[Any]]],
         step: Callable[[Sequence[Write]], tuple[str, list[list[Any]]]],
     ) -> set[str]:
+        assert isinstance(connection, SqliteConnection), "it comes from a SqliteDatabase"
         won = []
         for write in writes:
             statement, values = move(write)
-            if connection.exec_driver_sql(statement, tuple(values)).rowcount:
+            if connection.run(statement, values):
                 won.append(write)
         for statement, rows in (
             step(won),
@@ -130,7 +134,7 @@ class SqliteStatements:
             (_OUTBOX_INSERT, [_values(OUTBOX, e) for w in won for e in w.change.events]),
         ):
             if rows:
-                connection.exec_driver_sql(statement, [tuple(row) for row in rows])
+                connection.run_each(statement, rows)
         return {write.after.id for write in won}
 
     def _claimed_until(self, write: Write) -> str | None:

@@ -6,6 +6,7 @@ written differs. Its clock is the Clock port, so that virtual time decides when 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -20,17 +21,18 @@ from adapters.sqlite.statements import SqliteStatements
 from coordinator.ports import Clock
 
 
+@dataclass(frozen=True)
 class _PortClock:
-    """The Clock port's time as SQL literals."""
+    """The Clock port's time."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    clock: Clock
 
     def now(self) -> sa.ColumnElement[datetime]:
-        return sa.literal(self._clock.now(), UtcDateTime)
+        return sa.bindparam(None, callable_=self.clock.now, type_=UtcDateTime)
 
     def after(self, seconds: float) -> sa.ColumnElement[datetime]:
-        return sa.literal(self._clock.now() + timedelta(seconds=seconds), UtcDateTime)
+        later = timedelta(seconds=seconds)
+        return sa.bindparam(None, callable_=lambda: self.clock.now() + later, type_=UtcDateTime)
 
 
 class SqliteStore(SqlStore):

@@ -59,7 +59,11 @@ class Stores(ABC):
         """What a store writes with."""
 
     @abstractmethod
-    def lose_connection(self, connection: Any) -> BaseException:
+    def committer_of(self, store: SqlStore) -> tuple[object, str]:
+        """What commits what a store writes: an object and the name of its method."""
+
+    @abstractmethod
+    def lose_connection(self, *connection: Any) -> BaseException:
         """Cuts a DBAPI connection; what its user sees then."""
 
     @abstractmethod
@@ -98,20 +102,20 @@ class Stores(ABC):
 
         Returns a list that gets one entry for each COMMIT that was broken.
         """
-        engine = self.engine_of(store)
-        commit: Callable[[Any], None] = engine.dialect.do_commit
+        where, name = self.committer_of(store)
+        commit: Callable[..., None] = getattr(where, name)
         broken: list[str] = []
 
-        def do_commit(connection: Any) -> None:
+        def commit_or_break(*connection: Any) -> None:
             if len(broken) == times:
-                commit(connection)
+                commit(*connection)
                 return
             broken.append("broken")
             if committed:
-                commit(connection)
-            raise self.lose_connection(connection)
+                commit(*connection)
+            raise self.lose_connection(*connection)
 
-        setattr(engine.dialect, "do_commit", do_commit)  # noqa: B010 - a method, replaced
+        setattr(where, name, commit_or_break)
         return broken
 
 
@@ -143,8 +147,11 @@ class PostgresStores(Stores):
         assert isinstance(store, PostgresStore)
         return store._engine
 
-    def lose_connection(self, connection: Any) -> BaseException:
-        connection.close()
+    def committer_of(self, store: SqlStore) -> tuple[object, str]:
+        return self.engine_of(store).dialect, "do_commit"
+
+    def lose_connection(self, *connection: Any) -> BaseException:
+        connection[0].close()
         return psycopg2.OperationalError("server closed the connection unexpectedly")
 
     def close(self) -> None:
@@ -180,8 +187,13 @@ class SqliteStores(Stores):
         assert isinstance(store, SqliteStore)
         return self.database.engine
 
-    def lose_connection(self, connection: Any) -> BaseException:
-        assert connection is not None  # in this process, nothing can be cut
+    def committer_of(self, store: SqlStore) -> tuple[object, str]:
+        assert isinstance(store, SqliteStore)
+        return self.database.connection, "finish"
+
+    def lose_connection(
+        self, *_connection: Any
+    ) -> BaseException:  # in this process, nothing can be cut
         return ConnectionLost()
 
     def close(self) -> None:
