@@ -53,8 +53,11 @@ class FaultyStores(Stores):
     def engine_of(self, store: SqlStore) -> sa.Engine:
         return self._inner.engine_of(cast("Any", store)._store)
 
-    def lose_connection(self, connection: Any) -> BaseException:
-        return self._inner.lose_connection(connection)
+    def committer_of(self, store: SqlStore) -> tuple[object, str]:
+        return self._inner.committer_of(cast("Any", store)._store)
+
+    def lose_connection(self, *connection: Any) -> BaseException:
+        return self._inner.lose_connection(*connection)
 
     def close(self) -> None:
         self._inner.close()
