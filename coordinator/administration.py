@@ -81,6 +81,7 @@ def admin_servicer(
             participants=participants,
             flows=gates,
             clock=clock,
+            faults=world.faults.rules if world.faults else (),
         ),
         phases=phases_by_participant(flows),
         addresses=settings.participants,

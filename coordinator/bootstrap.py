@@ -16,14 +16,10 @@ import structlog
 import uvloop
 
 from adapters.guarded_participant import Guard, GuardedParticipant
-from adapters.nats import NatsPublisher
-from adapters.participant_grpc import GrpcParticipant
-from adapters.postgres.store import PostgresStore
-from adapters.sealing import Sealer
-from adapters.surroundings import SystemSurroundings
-from adapters.system import SystemClock, SystemIds, SystemRandomness
+from adapters.system import SystemIds
 from coordinator.administration import admin_server
 from coordinator.config import Settings
+from coordinator.connecting import open_world
 from coordinator.domain.errors import Bug, ConfigurationError
 from coordinator.domain.flow import Flow
 from coordinator.domain.pausing import PausePolicy
@@ -34,22 +30,21 @@ from coordinator.engine.capture import CapturePayment
 from coordinator.engine.drive import Driver
 from coordinator.engine.intake import INTERVAL_S, Intake
 from coordinator.engine.limits import CallerLimits, Limits
-from coordinator.engine.measured import Measured
 from coordinator.engine.periodic import Periodic
 from coordinator.engine.recover import Recover
 from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.renew import Renew
 from coordinator.engine.report import Report
+from coordinator.faults import FaultPlan, Faults, planned_faults
 from coordinator.metrics.monitoring import Monitoring
-from coordinator.ports import Ids, Observer
 from coordinator.rpc.callbacks import CallbackServicer
 from coordinator.rpc.credentials import Credential, Credentials
 from coordinator.rpc.gate import Gate
 from coordinator.rpc.payments import PaymentServicer
 from coordinator.rpc.server import Server
 from coordinator.stopping import Stop, on_signals
-from coordinator.telemetry import AlsoCommitted, LogObserver, Several, Unfailing, configure_logs
+from coordinator.telemetry import AlsoCommitted, configure_logs
 from coordinator.world import Coordinator, World
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
@@ -128,7 +123,7 @@ def _guarded(world: World, settings: Settings) -> Mapping[str, GuardedParticipan
     return guarded
 
 
-def server_of(coordinator: Coordinator, settings: Settings) -> Server:
+def server_of(coordinator: Coordinator, settings: Settings, faults: Faults | None = None) -> Server:
     """The gRPC server of this role, not started. Raises ConfigurationError for a bad address."""
     serves = settings.role.serves
     return Server(
@@ -138,6 +133,7 @@ def server_of(coordinator: Coordinator, settings: Settings) -> Server:
         max_in_flight=settings.max_in_flight,
         reflect=settings.reflection,
         shared=settings.worker is not None,
+        interceptors=faults.from_callers() if faults else (),
     )
 
 
@@ -283,8 +279,14 @@ def serve(
     """
     configure_logs(settings.log_format, settings.log_level, settings.worker)
     flows = checked_flows(settings)
+    plan = planned_faults(settings)
+    if plan is not None:
+        log = structlog.get_logger()
+        log.warning(
+            "faults are injected on purpose", profile=settings.profile.value, rules=plan.rules
+        )
     settle_memory()
-    uvloop.run(_serve(settings, flows, on_ready or _nobody, on_admin or _nobody))
+    uvloop.run(_serve(settings, flows, plan, on_ready or _nobody, on_admin or _nobody))
 
 
 def _nobody(_address: str) -> None:
@@ -294,6 +296,7 @@ def _nobody(_address: str) -> None:
 async def _serve(
     settings: Settings,
     flows: Mapping[str, Flow],
+    plan: FaultPlan | None,
     on_ready: Callable[[str], None],
     on_admin: Callable[[str], None],
 ) -> None:
@@ -303,10 +306,15 @@ async def _serve(
     owner = f"{socket.gethostname()}/{os.getpid()}/{ids.transaction_id()}"
     async with AsyncExitStack() as stack:
         monitoring = Monitoring(
-            version("kessai"), settings.metrics_listen, participants=settings.participants
+            version("kessai"),
+            settings.metrics_listen,
+            participants=settings.participants,
+            faults=plan.kinds if plan else (),
         )
         stack.callback(monitoring.close)
-        world = await _open_world(settings, ids, owner, monitoring.observer, stack)
+        world = await open_world(
+            settings, ids=ids, owner=owner, counting=monitoring.observer, plan=plan, stack=stack
+        )
         coordinator = assemble(world, settings, flows=flows, owner=owner)
         driver, gate = coordinator.driver, coordinator.gate
         monitoring.watch(
@@ -317,7 +325,7 @@ async def _serve(
         looking = monitoring.services(
             store=world.store, clock=world.clock, observer=world.observer, flows=flows
         )
-        server = server_of(coordinator, settings)
+        server = server_of(coordinator, settings, world.faults)
         await coordinator.intake.run_once()  # no payment slips past a pause while we start
         services = (*coordinator.services, *looking)
         background = {service.name: asyncio.create_task(service.run()) for service in services}
@@ -346,41 +354,3 @@ async def _serve(
             asked.cancel()
             ends = await asyncio.gather(*background.values(), return_exceptions=True)
             raise Bug(f"a background service ended: {ends}")
-
-
-async def _open_world(
-    settings: Settings, ids: Ids, owner: str, counting: Observer, stack: AsyncExitStack
-) -> World:
-    """Connects everything; what is opened here is closed by `stack`, in reverse order."""
-    clock = SystemClock()
-    observer = Several([Unfailing(LogObserver(clock.monotonic)), Unfailing(counting)])
-    sealer = Sealer([base64.b64decode(key.get_secret_value()) for key in settings.seal_keys])
-    store = PostgresStore(
-        settings.database_url.get_secret_value(),
-        owner=owner,
-        sealer=sealer,
-        lease_s=settings.lease_s,
-        grouped=observer.grouped,
-    )
-    stack.push_async_callback(store.close)
-    await store.start()
-    participants = {}
-    for name, address in settings.participants.items():
-        participant = GrpcParticipant(address)
-        stack.push_async_callback(participant.close)
-        participants[name] = Measured(name, participant, clock=clock, observer=observer)
-    publisher = None
-    if settings.nats_url and settings.role.works:
-        publisher = NatsPublisher(settings.nats_url)
-        stack.push_async_callback(publisher.close)
-        await publisher.start()
-    return World(
-        store=store,
-        participants=participants,
-        publisher=publisher,
-        clock=clock,
-        ids=ids,
-        randomness=SystemRandomness(),
-        observer=observer,
-        surroundings=SystemSurroundings(store, settings.participants, settings.nats_url),
-    )

@@ -21,15 +21,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -40,6 +36,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from coordinator.config_entries import CallerLimit, KeyDigest, OperatorKey, ParticipantLimit
 from coordinator.domain.errors import ConfigurationError
 from coordinator.domain.retry import LONGEST_S
 
@@ -67,7 +64,6 @@ def _seal_key(value: SecretStr) -> SecretStr:
 
 Address = Annotated[str, AfterValidator(check_address)]
 SealKey = Annotated[SecretStr, AfterValidator(_seal_key)]
-KeyDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 CALLER_NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 OURSELVES = "kessai"
 """Who did what no operator did; no operator is called so."""
@@ -92,59 +88,12 @@ class Role(StrEnum):
         return self is not Role.SERVE
 
 
-def _only_known(model: type[BaseModel], given: object, what: str) -> object:
-    """`given` itself: a limit that is spelled wrong would not limit, so say how it is spelled."""
-    unknown = sorted(set(given) - model.model_fields.keys()) if isinstance(given, dict) else []
-    if unknown:
-        known = ", ".join(model.model_fields)
-        raise ValueError(f"unknown {', '.join(unknown)}; {what} are {known}")
-    return given
+class Profile(StrEnum):
+    """What a process is there for. Faults are injected in none that is for production."""
 
-
-class CallerLimit(BaseModel):
-    """One entry of KESSAI_LIMITS: what a caller may ask for. What is left out is not limited."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    max_amount_minor: int | None = Field(None, ge=1)
-    # Each creation counts up to so many entries of an index.
-    max_live: int | None = Field(None, ge=1, le=100_000)
-    per_second: float | None = Field(None, ge=0.001, le=1_000_000, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: object) -> object:
-        return _only_known(cls, given, "a caller's limits")
-
-
-class ParticipantLimit(BaseModel):
-    """One entry of KESSAI_PARTICIPANT_LIMITS: what keeps a participant's trouble to itself."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    max_in_flight: int = Field(default=512, ge=1, le=100_000)
-    timeout_s: float | None = Field(default=None, ge=0.05, le=600, allow_inf_nan=False)
-    breaker_failures: int = Field(default=10, ge=0, le=100_000)
-    breaker_open_s: float = Field(default=5.0, ge=0.1, le=15, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: object) -> object:
-        return _only_known(cls, given, "a participant's limits")
-
-
-class OperatorKey(BaseModel):
-    """One entry of KESSAI_OPERATORS: the SHA-256 (hex) of an operator's key, and when it ends."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sha256: KeyDigest
-    expires: AwareDatetime | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare(cls, given: object) -> object:
-        return {"sha256": given} if isinstance(given, str) else given
+    PRODUCTION = "production"
+    STAGING = "staging"
+    DEVELOPMENT = "development"
 
 
 class Settings(BaseSettings):
@@ -153,6 +102,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KESSAI_", extra="forbid", frozen=True)
 
     database_url: SecretStr = Field(description="PostgreSQL URL of the coordinator's own database")
+    profile: Profile = Field(
+        Profile.PRODUCTION,
+        description="production, staging or development: faults are injected in the last two alone",
+    )
+    faults: str = Field(
+        "",
+        description="faults to inject on purpose: a TOML file of rules, or a short text such as "
+        "reply-lost@card/confirm,probability=0.3 (docs/testing.md); empty: none",
+    )
     role: Role = Field(
         Role.ALL,
         description="all; serve: takes requests and drives them, no recovery and no relay; "
@@ -251,6 +209,16 @@ class Settings(BaseSettings):
     metrics_listen: Address | Literal[""] = Field(
         "", description="address of /metrics for Prometheus, over HTTP; empty: none"
     )
+
+    @field_validator("faults")
+    @classmethod
+    def _faults_outside_production(cls, faults: str, info: ValidationInfo) -> str:
+        if faults.strip() and info.data.get("profile") is Profile.PRODUCTION:
+            raise ValueError(
+                "faults are never injected with the profile production; leave them out, or "
+                "choose another profile (KESSAI_PROFILE) where no real money moves"
+            )
+        return faults.strip()
 
     @field_validator("callers")
     @classmethod

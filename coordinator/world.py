@@ -10,6 +10,7 @@ from coordinator.engine.cancel import Cancel
 from coordinator.engine.drive import Driver
 from coordinator.engine.intake import Intake
 from coordinator.engine.periodic import Periodic
+from coordinator.faults import Faults
 from coordinator.ports import (
     Clock,
     GuardedParticipant,
@@ -38,6 +39,7 @@ class World:
     randomness: Randomness
     observer: Observer
     surroundings: Surroundings | None = None
+    faults: Faults | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,12 @@ def _from_here() -> list[dict[str, str]]:
     """What can be checked without the service."""
     from coordinator import config  # noqa: PLC0415 - slow
     from coordinator.domain.errors import ConfigurationError  # noqa: PLC0415 - slow
+    from coordinator.engine.operate.doctor import injected  # noqa: PLC0415 - slow
+    from coordinator.faults import planned_faults  # noqa: PLC0415 - slow
 
     try:
         settings = config.load()
+        plan = planned_faults(settings)
         checks = asyncio.run(_look(settings))
     except ConfigurationError as error:
         advice = "to look further, run it where `kessai serve` has its settings"
@@ -107,9 +110,10 @@ def _from_here() -> list[dict[str, str]]:
             )
         ]
     usable = _record("settings", "ok", "those of `kessai serve` are here, and usable")
+    found = [injected(plan.rules), *checks] if plan else checks
     return [
         usable,
-        *(_record(each.name, each.status.value, each.finding, each.advice) for each in checks),
+        *(_record(each.name, each.status.value, each.finding, each.advice) for each in found),
     ]
 
 

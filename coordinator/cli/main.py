@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import entry_points
 from importlib.metadata import version as installed
 
 from coordinator.cli import (
@@ -30,6 +29,7 @@ from coordinator.cli.app import app
 from coordinator.cli.failures import ExitCode
 from coordinator.cli.helps import CALLERS, OPERATORS, RUNNING, command
 from coordinator.cli.output import Format, OutputOption, emit
+from coordinator.plugins import plugins
 
 __all__ = ["app", "main"]
 
@@ -48,8 +48,7 @@ COMMANDS = (
 )
 """Modules that add their commands when they are imported."""
 
-for _plugin in entry_points(group="kessai.commands"):
-    _plugin.load()  # packages above this one in the order of imports, such as the harness
+tuple(plugins("kessai.commands"))  # they add their commands when they are imported, too
 
 app.add_typer(payments.app, rich_help_panel=CALLERS)
 app.add_typer(refunds.app, rich_help_panel=CALLERS)

@@ -26,6 +26,21 @@ _DatabaseUrlFlag = Annotated[
     str | None,
     typer.Option(help="PostgreSQL URL of the coordinator's own database. Required."),
 ]
+_ProfileFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="production, staging or development: faults are injected in the last two alone.",
+        show_default="production",
+    ),
+]
+_FaultsFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|RULE;…",
+        help="Faults to inject on purpose: a TOML file of rules, or rules such as "
+        "reply-lost@card/confirm,probability=0.3 (docs/testing.md). Without: none.",
+    ),
+]
 _RoleFlag = Annotated[
     str | None,
     typer.Option(
@@ -188,6 +203,8 @@ _DrainSFlag = Annotated[
 def serve(
     *,
     database_url: _DatabaseUrlFlag = None,
+    profile: _ProfileFlag = None,
+    faults: _FaultsFlag = None,
     role: _RoleFlag = None,
     workers: _WorkersFlag = None,
     listen: _ListenFlag = None,
@@ -298,8 +315,10 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
     Raises Failure, typer.BadParameter, ConfigurationError.
     """
     from coordinator import config  # noqa: PLC0415 - slow
+    from coordinator.faults import planned_faults  # noqa: PLC0415 - slow
 
     settings = config.load(**given_settings(flags))
+    planned_faults(settings)  # a rule that cannot be used is found before anything starts
     _refuse_idle(settings.role, flags)
     return settings
 

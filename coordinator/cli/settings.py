@@ -17,7 +17,7 @@ from typer.main import get_command
 from coordinator.cli.app import app as root
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.helps import command, epilog
-from coordinator.cli.output import Format, OutputOption, emit_all, plain, table
+from coordinator.cli.output import Format, OutputOption, emit_all, plain, say, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,6 +63,7 @@ def show(
     """
     from coordinator.cli.server import given_settings, load_settings  # noqa: PLC0415 - slow
     from coordinator.domain.errors import ConfigurationError  # noqa: PLC0415 - slow
+    from coordinator.faults import planned_faults  # noqa: PLC0415 - slow
     from coordinator.origins import origins  # noqa: PLC0415 - slow
 
     serve = get_command(root).commands["serve"]  # type: ignore[attr-defined] # it is a group
@@ -80,6 +81,9 @@ def show(
         for name, shown in masked(settings).items()
     ]
     emit_all(output, records, lambda: _view(records))
+    plan = planned_faults(settings)
+    for rule in plan.rules if plan else ():
+        say(f"injected on purpose: {rule}")
 
 
 def masked(settings: Settings) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ A process that only works (KESSAI_ROLE=work) serves health alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -39,6 +39,7 @@ class GrpcServer:
     setting        what says `listen`, for the error when it cannot be bound
     max_in_flight  the gate's limit of calls at once
     shared         whether other processes serve the same address (SO_REUSEPORT)
+    interceptors   of calls (`grpc.aio.ServerInterceptor`), health checks and all
     """
 
     def __init__(
@@ -50,17 +51,19 @@ class GrpcServer:
         max_in_flight: int,
         reflect: bool,
         shared: bool = False,
+        interceptors: Sequence[Any] = (),
     ) -> None:
         # gRPC sheds calls that wait to be accepted, with a bare CANCELLED. Both of its limits stand
         # well above our own, so that it is the gate that refuses, and says why.
         pending = max(4 * max_in_flight, 10_000)
         self._server = grpc.aio.server(
+            interceptors=interceptors,
             options=[
                 ("grpc.so_reuseport", int(shared)),
                 ("grpc.max_receive_message_length", HARD_LIMIT_BYTES),
                 ("grpc.server.max_pending_requests", pending),
                 ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
-            ]
+            ],
         )
         handlers = {name: _handlers(name, servicer, add) for name, servicer, add in services}
         self._server.add_generic_rpc_handlers(tuple(handlers.values()))
@@ -113,6 +116,7 @@ class Server(GrpcServer):
         max_in_flight: int,
         reflect: bool,
         shared: bool = False,
+        interceptors: Sequence[Any] = (),
     ) -> None:
         services: tuple[Served, ...] = (
             (SERVICE, servicer, payments_pb2_grpc.add_PaymentServiceServicer_to_server),
@@ -125,6 +129,7 @@ class Server(GrpcServer):
             max_in_flight=max_in_flight,
             reflect=reflect,
             shared=shared,
+            interceptors=interceptors,
         )
 
 

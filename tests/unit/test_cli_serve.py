@@ -8,6 +8,7 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
+from coordinator import faults
 from coordinator.cli.main import app
 
 ENVIRONMENT = {
@@ -21,8 +22,8 @@ ENVIRONMENT = {
 }
 
 
-def serve(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["serve", *arguments], env=ENVIRONMENT)
+def serve(*arguments: str, **more: str) -> Result:
+    return CliRunner().invoke(app, ["serve", *arguments], env={**ENVIRONMENT, **more})
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,24 @@ def test_an_unknown_role_is_a_usage_error() -> None:
     result = serve("--role", "boss")
     assert result.exit_code == 2
     assert "KESSAI_ROLE" in result.stderr
+
+
+def test_in_production_faults_are_refused() -> None:
+    result = serve(KESSAI_FAULTS="slow@store")
+    assert result.exit_code == 2
+    assert "BAD_CONFIGURATION: KESSAI_FAULTS: faults are never injected" in result.stderr
+
+
+def test_a_fault_that_there_is_not_is_told_with_its_rule_and_field() -> None:
+    result = serve("--profile", "staging", "--faults", "slow@store;replylost@card")
+    assert result.exit_code == 2
+    assert "KESSAI_FAULTS: fault 2 (replylost@card): kind: there is no replylost" in result.stderr
+
+
+def test_where_fault_injection_is_not_installed_faults_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(faults, "plugins", lambda _group: iter(()))
+    result = serve("--profile", "staging", "--faults", "slow@store")
+    assert result.exit_code == 2
+    assert "KESSAI_FAULTS: fault injection is not installed here" in result.stderr

@@ -113,3 +113,20 @@ def test_settings_that_cannot_be_used_are_the_error_that_serve_would_end_with(sh
 @pytest.mark.parametrize("argument", ["--nonsense", "extra"])
 def test_what_serve_does_not_know_is_a_usage_error(show: Show, argument: str) -> None:
     assert show(argument).exit_code == 2
+
+
+def test_faults_that_are_on_are_told_rule_by_rule_beside_the_settings(show: Show) -> None:
+    rules = "slow@store;reply-lost@card/confirm,probability=0.3"
+    result = show("-o", "json", KESSAI_PROFILE="staging", KESSAI_FAULTS=rules)
+    assert shown(result)["KESSAI_FAULTS"]["value"] == rules
+    told = [line for line in result.stderr.splitlines() if line.startswith("injected on purpose")]
+    assert told == [
+        "injected on purpose: slow@store,duration_s=1.0",
+        "injected on purpose: reply-lost@card/confirm,probability=0.3",
+    ]
+
+
+def test_faults_that_serve_would_refuse_are_an_error(show: Show) -> None:
+    result = show(KESSAI_PROFILE="staging", KESSAI_FAULTS="slow@nowhere")
+    assert result.exit_code == 2
+    assert "fault 1 (slow@nowhere): place" in result.stderr

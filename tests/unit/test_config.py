@@ -50,6 +50,23 @@ def test_flag_beats_environment_beats_file_beats_default(
     assert load(**GOOD, listen="127.0.0.1:3").listen == "127.0.0.1:3"
 
 
+def test_faults_are_refused_in_production_which_is_the_default() -> None:
+    assert load(**GOOD).profile == "production"
+    for profile in ({}, {"profile": "production"}):
+        with pytest.raises(ConfigurationError, match="KESSAI_FAULTS: faults are never injected"):
+            load(**GOOD, **profile, faults="slow@store")
+
+
+@pytest.mark.parametrize("profile", ["staging", "development"])
+def test_faults_are_taken_in_every_other_profile(profile: str) -> None:
+    assert load(**GOOD, profile=profile, faults=" slow@store ").faults == "slow@store"
+
+
+def test_an_unknown_profile_is_no_way_around_it() -> None:
+    with pytest.raises(ConfigurationError, match="KESSAI_PROFILE"):
+        load(**GOOD, profile="Staging", faults="slow@store")
+
+
 def test_a_mapping_comes_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KESSAI_PARTICIPANTS", json.dumps({"points": "x:9"}))
     flags = {name: value for name, value in GOOD.items() if name != "participants"}

@@ -66,6 +66,7 @@ class Found:
         self.card_reached = Reached(Reach.SERVING)
         self.card_status = STATUS
         self.pause: Pause | None = None
+        self.faults: tuple[str, ...] = ()
 
     async def database(self) -> DatabaseFacts:
         if self.away is not None:
@@ -102,6 +103,7 @@ class Found:
             participants=participants,
             flows=anything,
             clock=Frozen(),
+            faults=self.faults,
         )
         checks = asyncio.run(doctor())
         assert all(bool(check.advice) == (check.status is not OK) for check in checks)
@@ -122,6 +124,14 @@ def test_where_all_is_well_there_is_nothing_to_do() -> None:
         "flow:card_only",
         "participant:card",
     ]
+
+
+def test_faults_that_are_injected_on_purpose_are_told_before_anything_else() -> None:
+    world = Found()
+    world.faults = ("reply-lost@card/confirm,probability=0.3", "broker-away@publisher")
+    name, check = next(iter(world.examined().items()))
+    assert (name, check.status) == ("faults", WARNING)
+    assert all(rule in check.finding for rule in world.faults)
 
 
 def test_without_the_database_the_rest_is_looked_at_all_the_same() -> None:

@@ -52,7 +52,7 @@ class Check(Record, frozen=True):
 
 
 class Doctor:
-    """The use case."""
+    """The use case. `faults` are the rules of those that are injected on purpose."""
 
     def __init__(
         self,
@@ -62,7 +62,9 @@ class Doctor:
         participants: ListParticipants,
         flows: FlowDesk,
         clock: Clock,
+        faults: Sequence[str] = (),
     ) -> None:
+        self._faults = [injected(faults)] if faults else []
         self._store = store
         self._surroundings = surroundings
         self._participants = participants
@@ -80,6 +82,7 @@ class Doctor:
             flows = await self._flows.flows()
         except StoreUnavailable as error:
             checks, census, flows = [_database_is_away(error)], None, []
+        checks = [*self._faults, *checks]
         checks.append(_broker(await self._surroundings.broker(), census))
         if census is not None:
             checks += [_recovery(census), _outbox(census), _transactions(census)]
@@ -123,6 +126,13 @@ _NOBODY = Census(
     outbox=0,
     outbox_oldest_s=0.0,
 )
+
+
+def injected(rules: Sequence[str]) -> Check:
+    """Faults are injected on purpose: whatever else is found may be their doing."""
+    finding = f"{len(rules)} rules inject faults on purpose: {'; '.join(rules)}"
+    advice = "what else is found may be their doing; without KESSAI_FAULTS there are none"
+    return Check("faults", CheckStatus.WARNING, finding, advice)
 
 
 def _ms(took: timedelta) -> str:
