@@ -19,8 +19,6 @@ from typing import TypeVar
 from adapters.guarded_participant import Guard, GuardedParticipant
 from adapters.memory import MemoryPublisher
 from adapters.sealing import Sealer
-from adapters.sqlite.database import SqliteDatabase
-from adapters.sqlite.store import SqliteStore
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
 from coordinator.domain.outcome import Outcome
@@ -44,8 +42,9 @@ from coordinator.engine.refund import OpenRefund
 from coordinator.engine.relay import Relay
 from coordinator.engine.renew import Renew
 from coordinator.engine.report import Report
-from coordinator.ports import BreakerState, CommitResult
+from coordinator.ports import BreakerState, Clock
 from coordinator.telemetry import AlsoCommitted
+from fault_injection.databases import CountingStore, Database, Sqlite
 from fault_injection.invariants import Scene
 from fault_injection.model_participant import ModelParticipant, Script, no_faults
 from fault_injection.virtual_time import VirtualClock
@@ -151,24 +150,15 @@ class RecordingPublisher(MemoryPublisher):
             self.events.append(event)
 
 
-class CountingStore(SqliteStore):
-    """The store of simulation, with a hook before and after every commit."""
-
-    before_commit: Callable[[Change], None] = staticmethod(lambda _change: None)
-    after_commit: Callable[[Change], None] = staticmethod(lambda _change: None)
-
-    async def commit(self, change: Change) -> CommitResult:
-        """See `Store.commit`."""
-        self.before_commit(change)
-        result = await super().commit(change)
-        self.after_commit(change)
-        return result
-
-
 class World:
     """One database, model participants, one broker, and at any time at most one coordinator."""
 
-    def __init__(self, script: Script | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        seed: int = 0,
+        database: Callable[[Clock], Database] = Sqlite,
+    ) -> None:
         self.owner = "simulated"
         self.clock = VirtualClock()
         self.observer = Recorder()
@@ -179,7 +169,7 @@ class World:
             name: ModelParticipant(self.clock, script or no_faults)
             for name in sorted({phase.participant for phase in PHASES.values()} - {""})
         }
-        self.database = SqliteDatabase()
+        self.database = database(self.clock)
         self.store = self._new_store(self.owner)
         self.limits: dict[str, CallerLimits] = {}
         self.guard = Guard()

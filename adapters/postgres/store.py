@@ -24,13 +24,15 @@ from coordinator.ports import DatabaseFacts
 
 
 @dataclass(frozen=True)
-class _ServerClock:
+class ServerClock:
     """The server's clock at the start of the database transaction."""
 
     def now(self) -> sa.ColumnElement[datetime]:
+        """See `DatabaseClock.now`."""
         return sa.func.now()
 
     def after(self, seconds: float) -> sa.ColumnElement[datetime]:
+        """See `DatabaseClock.after`."""
         return sa.func.now() + sa.literal(timedelta(seconds=seconds), sa.Interval)
 
 
@@ -83,7 +85,7 @@ class PostgresStore(SqlStore):
         super().__init__(
             connect=self._connected,
             statements=PostgresStatements(sealer, lease_s),
-            clock=_ServerClock(),
+            clock=ServerClock(),
             owner=owner,
             sealer=sealer,
             lease_s=lease_s,

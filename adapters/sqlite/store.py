@@ -22,15 +22,17 @@ from coordinator.ports import Clock
 
 
 @dataclass(frozen=True)
-class _PortClock:
-    """The Clock port's time."""
+class PortClock:
+    """The Clock port's time when a statement is executed, as a server's own would be."""
 
     clock: Clock
 
     def now(self) -> sa.ColumnElement[datetime]:
+        """See `DatabaseClock.now`."""
         return sa.bindparam(None, callable_=self.clock.now, type_=UtcDateTime)
 
     def after(self, seconds: float) -> sa.ColumnElement[datetime]:
+        """See `DatabaseClock.after`."""
         later = timedelta(seconds=seconds)
         return sa.bindparam(None, callable_=lambda: self.clock.now() + later, type_=UtcDateTime)
 
@@ -59,7 +61,7 @@ class SqliteStore(SqlStore):
         super().__init__(
             connect=database.connect,
             statements=SqliteStatements(sealer, lease_s, clock),
-            clock=_PortClock(clock),
+            clock=PortClock(clock),
             owner=owner,
             sealer=sealer,
             lease_s=lease_s,

@@ -157,9 +157,9 @@ class Driver:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     @property
-    def tasks(self) -> set[asyncio.Task[None]]:
-        """Every task of this driver that has not ended."""
-        return {*self._submitting, *self._tasks.values()}
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Every task of this driver that has not ended, always in one order."""
+        return list(dict.fromkeys((*self._submitting, *self._tasks.values())))
 
     def _spawn(self, transaction: Transaction) -> None:
         self._adopt(transaction, self._task(transaction.id, self._run(Draft(transaction))))

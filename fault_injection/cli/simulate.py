@@ -45,6 +45,20 @@ _OnlyOption = Annotated[
         "--only", metavar="N,…", help="Leaves all other payments out.", show_default=False
     ),
 ]
+_BackendOption = Annotated[
+    str,
+    typer.Option("--backend", metavar="memory|sqlite|postgres", help="What the store works on."),
+]
+_UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        envvar="KESSAI_DATABASE_URL",
+        help="The PostgreSQL server for --backend postgres; a database of its own is made there, "
+        "and dropped. Default: one is started in a temporary folder.",
+        show_default=False,
+    ),
+]
 
 
 @command(
@@ -52,8 +66,10 @@ _OnlyOption = Annotated[
     "kessai simulate --seed 17",
     "kessai simulate --seeds 0..1999",
     "kessai simulate --seeds 1..50 --flow card_only --faults reply-lost,late",
+    "kessai simulate --seeds 0..499 --backend postgres --compare",
     ok="everything held",
     failed="something did not hold; it is named, with its story and what replays it",
+    unreachable="the database cannot be reached",
 )
 def simulate(
     *,
@@ -64,17 +80,24 @@ def simulate(
     faults: _FaultsOption = None,
     crashes: _CrashesOption = None,
     only: _OnlyOption = None,
+    backend: _BackendOption = "memory",
+    database_url: _UrlOption = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also in memory: both traces have to be the same.")
+    ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Plays random payments, faults and crashes on virtual time, then checks every invariant.
 
-    The real engine, flows and store code run against model participants, in memory, in one thread.
+    The real engine, flows and store code run against model participants, in one thread.
     A seed decides everything: what is bought, what fails, who dies, in which order what is ready
-    runs. So it gives the same trace, and the same hash of it, on every machine. Each run ends with
-    all faults healed; then every payment and refund has to end. The first run in which something
-    does not hold is made smaller while it still fails, and told.
+    runs. So it gives the same trace, and the same hash of it, on every machine and backend. Each
+    run ends with all faults healed; then every payment and refund has to end. The first run in
+    which something does not hold is made smaller while it still fails, and told.
     """
     from fault_injection.cli import simulating  # noqa: PLC0415 - slow
 
     chosen = simulating.seeds_of(seed, seeds)
-    simulating.run(chosen, simulating.asked_of(payments, flow, faults, crashes, only), output)
+    asked = simulating.asked_of(payments, flow, faults, crashes, only)
+    with simulating.player_of(backend, database_url, compare=compare) as player:
+        simulating.run(chosen, asked, output, player)

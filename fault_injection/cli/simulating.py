@@ -7,7 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapters.system import SystemClock
-from coordinator.cli.failures import Failure
+from coordinator.cli.failures import ExitCode, Failure, needing_embedded
 from coordinator.cli.interruption import Interrupted, Interruption
 from coordinator.cli.output import Format, emit, emit_all, lines, messages, plain, say
-from fault_injection.simulation.plan import Asked, plan_of
-from fault_injection.simulation.run import Run, play
+from coordinator.domain.errors import ConfigurationError, StoreUnavailable
+from fault_injection.backends import BACKENDS, MEMORY, opened
+from fault_injection.simulation.plan import Asked, Plan, plan_of
+from fault_injection.simulation.run import Run, play, play_twice
 from fault_injection.simulation.shrink import command as command_of
 from fault_injection.simulation.shrink import shortest
 from fault_injection.simulation.swarm import KINDS
@@ -32,15 +34,54 @@ HASH_DIGITS = 16
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 
 
-def run(seeds: range, asked: Asked, output: Format) -> None:
+@dataclass(frozen=True, slots=True)
+class Player:
+    """How runs are played, and the options that say so."""
+
+    play: Callable[[Plan], Run]
+    options: str
+
+    def command(self, run: Run) -> str:
+        """What replays the run."""
+        return command_of(run) + self.options
+
+
+@contextmanager
+def player_of(backend: str, url: str | None, *, compare: bool) -> Iterator[Player]:
+    """Plays on this backend until the context is left.
+
+    Raises typer.BadParameter, or Failure when its database cannot be used.
+    """
+    if backend not in BACKENDS:
+        raise typer.BadParameter(
+            f"there is no {backend or 'empty name'}; there are {', '.join(BACKENDS)}",
+            param_hint="--backend",
+        )
+    options = f" --backend {backend}" if backend != MEMORY else ""
+    options += " --compare" if compare else ""
+    with ExitStack() as until_then:
+        try:
+            with needing_embedded():
+                database = until_then.enter_context(opened(backend, url))
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error), param_hint="--database-url") from None
+        except StoreUnavailable as error:
+            raise Failure(
+                "the database cannot be used", ExitCode.UNREACHABLE, error.code, error.detail
+            ) from None
+        one = play_twice if compare else play
+        yield Player(lambda plan: one(plan, database), options)
+
+
+def run(seeds: range, asked: Asked, output: Format, player: Player) -> None:
     """Plays every seed, up to the first in which something does not hold. Raises Failure then."""
-    campaign = Campaign(output)
+    campaign = Campaign(output, player)
     with Interruption() as interruption:
         try:
             with _progress(len(seeds)) as advance:
                 for seed in seeds:
                     with interruption.shielded():  # asyncio swallows what is raised inside
-                        played = play(plan_of(seed, asked))
+                        played = player.play(plan_of(seed, asked))
                     campaign.tell(played)
                     advance()
                     if played.finding is not None:
@@ -50,7 +91,7 @@ def run(seeds: range, asked: Asked, output: Format) -> None:
         finally:
             campaign.end()
         if played.finding is not None:
-            raise _failure(played, interruption)
+            raise _failure(played, interruption, player)
 
 
 @dataclass
@@ -58,6 +99,7 @@ class Campaign:
     """The runs so far."""
 
     output: Format
+    player: Player
 
     def __post_init__(self) -> None:
         self._clock = SystemClock()
@@ -67,7 +109,7 @@ class Campaign:
 
     def tell(self, run: Run) -> None:
         """A run is over: a line."""
-        record = _record(run)
+        record = _record(run, self.player)
         counted = ("payments", "transactions", "crashes")
         self._counts.update({name: record[name] for name in counted})
         self._counts["runs"] += 1
@@ -101,7 +143,7 @@ def _cpu_s() -> float:
     return sum(os.times()[:2])
 
 
-def _record(run: Run) -> dict[str, Any]:
+def _record(run: Run, player: Player) -> dict[str, Any]:
     return {
         "seed": run.plan.seed,
         "hash": run.hash,
@@ -110,15 +152,15 @@ def _record(run: Run) -> dict[str, Any]:
         "crashes": run.crashes,
         "faults": list(run.plan.swarm.kinds),
         "problem": run.finding.problem if run.finding else "",
-        "replay": command_of(run),
+        "replay": player.command(run),
     }
 
 
-def _failure(run: Run, interruption: Interruption) -> Failure:
+def _failure(run: Run, interruption: Interruption, player: Player) -> Failure:
     """Tells the shortest story that can be found, and what replays it."""
     say(f"seed {run.plan.seed} failed; looking for a shorter story")
     with interruption.shielded():
-        shorter = shortest(run)
+        shorter = shortest(run, play=player.play)
     assert shorter.finding is not None, "it fails"
     for line in shorter.finding.story:
         say(plain(line))
@@ -126,7 +168,7 @@ def _failure(run: Run, interruption: Interruption) -> Failure:
         f"seed {run.plan.seed}: {shorter.finding.problem}",
         code="INVARIANT_BROKEN",
         hint=f"faults: {', '.join(shorter.plan.swarm.kinds) or NOTHING}\n"
-        f"replay: {command_of(shorter)}",
+        f"replay: {player.command(shorter)}",
     )
 
 

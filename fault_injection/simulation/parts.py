@@ -14,25 +14,28 @@ import sqlalchemy as sa
 
 from adapters.postgres.trouble import ConnectionLost
 from adapters.sealing import Sealer
-from adapters.sqlite.database import SqliteDatabase
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import PublishFailed, StoreUnavailable
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome
 from coordinator.domain.transaction import Change, OutboxEvent, Transaction
 from coordinator.ports import Clock, CommitResult
+from fault_injection.databases import CountingStore, Database
 from fault_injection.model_participant import ModelParticipant, Script
 from fault_injection.simulation.swarm import BROKER_AWAY, DATABASE_AWAY
 from fault_injection.simulation.trace import Trace
-from fault_injection.world import LEASE_S, CountingStore, RecordingPublisher
+from fault_injection.world import LEASE_S, RecordingPublisher
 
 T = TypeVar("T")
 
 SEALER = Sealer([b"s" * 32])
-_DUE = "SELECT 1 FROM transactions WHERE due_at <= ? AND coalesce(claimed_until, '') <= ? LIMIT 1"
+_DUE = (
+    "SELECT 1 FROM transactions WHERE due_at <= ?"
+    " AND (claimed_until IS NULL OR claimed_until <= ?) LIMIT 1"
+)
 _UNPUBLISHED = (
     "SELECT 1 FROM outbox WHERE published_at IS NULL AND at <= ?"
-    " AND coalesce(claimed_until, '') <= ? LIMIT 1"
+    " AND (claimed_until IS NULL OR claimed_until <= ?) LIMIT 1"
 )
 
 
@@ -66,7 +69,7 @@ class Fate(Protocol):
 class SimulatedStore(CountingStore):
     """The store of one simulated process, with faults, and its commits in the trace."""
 
-    def __init__(self, fate: Fate, owner: str, database: SqliteDatabase, clock: Clock) -> None:
+    def __init__(self, fate: Fate, owner: str, database: Database, clock: Clock) -> None:
         super().__init__(
             database,
             owner=owner,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coordinator.domain.errors import CallerError, WrongState
@@ -21,12 +21,14 @@ from coordinator.domain.transaction import Failure, JournalEntry
 from coordinator.engine.capture import NewCapture
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
+from coordinator.ports import Clock
 from fault_injection import virtual_time
 from fault_injection.business_paths import PATHS
+from fault_injection.databases import Database, Sqlite
 from fault_injection.invariants import Violation, check
 from fault_injection.simulation.plan import Act, Buying, Plan
 from fault_injection.simulation.swarm import draw
-from fault_injection.simulation.trace import Runaway
+from fault_injection.simulation.trace import Runaway, parting
 from fault_injection.simulation.world import SimulatedWorld
 from phases.registry import PHASES
 
@@ -62,9 +64,23 @@ class Run:
     finding: Finding | None
 
 
-def play(plan: Plan) -> Run:
+def play(plan: Plan, database: Callable[[Clock], Database] = Sqlite) -> Run:
     """Plays the plan. What does not hold, and what breaks, is in the result and not raised."""
-    world = SimulatedWorld(plan.swarm, len(plan.buyings))
+    return _run(SimulatedWorld(plan.swarm, len(plan.buyings), database), plan)
+
+
+def play_twice(plan: Plan, database: Callable[[Clock], Database] = Sqlite) -> Run:
+    """Plays the plan in memory, then on `database`, and finds where the two traces part (S20)."""
+    worlds = [SimulatedWorld(plan.swarm, len(plan.buyings), each) for each in (Sqlite, database)]
+    first, second = [_run(world, plan) for world in worlds]
+    if second.finding is not None or first.hash == second.hash:
+        return second
+    story = parting(worlds[0].trace, worlds[1].trace, STORY_LINES)
+    problem = "S20: the same seed gives another trace than in memory"
+    return replace(second, finding=Finding(problem, "", tuple(story)))
+
+
+def _run(world: SimulatedWorld, plan: Plan) -> Run:
     made: list[TransactionId] = []
     try:
         finding = virtual_time.run(_play(world, plan, made), plan.seed)

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from fault_injection.simulation.plan import Asked, plan_of
+from fault_injection.simulation.plan import Asked, Plan, plan_of
 from fault_injection.simulation.run import Run, play
 
 TRIES = 80
 """How many runs are tried at most."""
 
 
-def shortest(failing: Run, tell: Callable[[Run], None] = lambda _run: None) -> Run:
-    """The smallest failing run that was found. `tell` hears of each smaller one."""
+def shortest(
+    failing: Run,
+    tell: Callable[[Run], None] = lambda _run: None,
+    play: Callable[[Plan], Run] = play,
+) -> Run:
+    """The smallest failing run that was found. `tell` hears of each smaller one; `play` plays."""
     best, left = failing, TRIES
     found = True
     while found and left:

@@ -43,6 +43,11 @@ class Trace:
         """SHA-256 of every line, in hexadecimal."""
         return sha256("\n".join(line for _, line in self._lines).encode()).hexdigest()
 
+    @property
+    def lines(self) -> list[str]:
+        """All of it."""
+        return [line for _, line in self._lines]
+
     def of(self, subject: str, *kinds: str) -> list[str]:
         """The lines about this subject, and those about others whose names begin like these."""
         return [line for about, line in self._lines if about == subject or about.startswith(kinds)]
@@ -50,3 +55,15 @@ class Trace:
     def last(self, count: int) -> list[str]:
         """The last so many lines."""
         return [line for _, line in self._lines[-count:]]
+
+
+def parting(first: Trace, second: Trace, before: int) -> list[str]:
+    """Up to `before` lines that both traces have, then the first line that differs, of each."""
+    others = second.lines
+    lines = [*first.lines, *["(nothing)"] * len(others)]
+    at = next(i for i, other in enumerate([*others, "(nothing)"]) if lines[i] != other)
+    return [
+        *others[max(0, at - before) : at],
+        f"- {lines[at]}",
+        f"+ {[*others, '(nothing)'][at]}",
+    ]

@@ -32,6 +32,8 @@ from coordinator.engine.drive import Driver
 from coordinator.engine.recover import Recover
 from coordinator.engine.relay import Relay
 from coordinator.engine.renew import Renew
+from coordinator.ports import Clock
+from fault_injection.databases import CountingStore, Database, Sqlite
 from fault_injection.invariants import Scene, Violation
 from fault_injection.model_participant import Fault, LoseRequest, ModelParticipant
 from fault_injection.simulation import swarm as kinds
@@ -50,7 +52,6 @@ from fault_injection.world import (
     LEASE_S,
     LIMIT_S,
     RECOVER_EVERY_S,
-    CountingStore,
     World,
 )
 
@@ -90,8 +91,13 @@ class Process:
 class SimulatedWorld(World):
     """See the head of this module. Faults are over once `healed`."""
 
-    def __init__(self, swarm: Swarm, payments: int) -> None:
-        super().__init__(seed=swarm.seed)
+    def __init__(
+        self,
+        swarm: Swarm,
+        payments: int,
+        database: Callable[[Clock], Database] = Sqlite,
+    ) -> None:
+        super().__init__(seed=swarm.seed, database=database)
         self.swarm = swarm
         self.healed = False
         self.trace = Trace(self.clock.monotonic, limit=LINES * payments)
@@ -232,7 +238,7 @@ class SimulatedWorld(World):
 
     @staticmethod
     def _tasks_of(process: Process) -> list[asyncio.Future[Any]]:
-        return [process.loop, *process.asked, *in_order(process.driver.tasks)]
+        return [process.loop, *process.asked, *process.driver.tasks]
 
     async def close(self) -> None:
         """Stops everything."""
@@ -383,8 +389,3 @@ def _decisions(call: Call) -> set[State]:
             return {State.CANCELLING}
         case _:
             return set()
-
-
-def in_order(tasks: set[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
-    """By name, since a set of tasks has the order of their addresses."""
-    return sorted(tasks, key=lambda task: task.get_name())

@@ -11,6 +11,7 @@ from collections import Counter
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from fault_injection.business_paths import Path, paths_of
+from fault_injection.databases import CountingStore
 from fault_injection.model_participant import Fault, LoseRequest, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.parts import SimulatedParticipant
@@ -18,7 +19,7 @@ from fault_injection.simulation.swarm import CALL_FAULTS, Swarm
 from fault_injection.simulation.world import DURING_S, Process, SimulatedWorld
 from fault_injection.sweep import places
 from fault_injection.sweep.cases import Case, Injection
-from fault_injection.world import FLOWS, RECOVER_EVERY_S, CountingStore
+from fault_injection.world import FLOWS, RECOVER_EVERY_S
 
 _UNPUBLISHED = "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"
 _AWAY = {kinds.DATABASE_AWAY: places.DATABASE, kinds.BROKER_AWAY: places.BROKER}

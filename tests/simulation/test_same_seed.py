@@ -10,7 +10,8 @@ import pytest
 from fault_injection.simulation.plan import plan_of
 from fault_injection.simulation.run import play
 
-SEEDS = range(4, 8)
+SEEDS = (4, 5, 6, 7, 199)
+"""In 199, two tasks of one transaction die at the same moment."""
 
 
 def hashes_here() -> list[str]:
@@ -25,7 +26,7 @@ def test_the_hash_is_the_same_in_another_process_and_with_another_hash_seed(
     code = f"""
 from fault_injection.simulation.plan import plan_of
 from fault_injection.simulation.run import play
-print(*(play(plan_of(seed)).hash for seed in range({SEEDS.start}, {SEEDS.stop})))
+print(*(play(plan_of(seed)).hash for seed in {SEEDS}))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -19,10 +19,11 @@ from coordinator.engine.drive import Driver
 from coordinator.engine.limits import Limits
 from coordinator.engine.recover import Recover
 from coordinator.engine.renew import Renew
+from fault_injection.databases import CountingStore
 from fault_injection.invariants import Scene, check
 from fault_injection.model_participant import ModelParticipant
 from fault_injection.virtual_time import run
-from fault_injection.world import FLOWS, CountingStore, World, payment
+from fault_injection.world import FLOWS, World, payment
 
 SHORT_LEASE_S = 3.0
 

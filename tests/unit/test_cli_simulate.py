@@ -8,12 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli.main import app
+from fault_injection.backends import Backend
 from fault_injection.cli import simulating
 from fault_injection.simulation.plan import Plan
 from fault_injection.simulation.run import Finding, Run
 
 
-def broken(plan: Plan) -> Run:
+def broken(plan: Plan, _database: Backend) -> Run:
     """Fails as long as payment 2 is there."""
     finding = Finding("S8: held; shop-2", "shop-2", ("1.000 shop-2: card_charge try leaves",))
     there = any(buying.number == 2 for buying in plan.buyings)
@@ -52,7 +53,6 @@ def test_a_violation_is_told_with_its_story_and_what_replays_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(simulating, "play", broken)
-    monkeypatch.setattr("fault_injection.simulation.shrink.play", broken)
     code, out, err = ask("--seeds", "7..9")
     assert code == 1
     assert len(out.splitlines()) == 1, "it stops at the first"
@@ -76,6 +76,8 @@ def test_a_violation_is_told_with_its_story_and_what_replays_it(
         (["--seed", "1", "--payments", "0"], "--payments"),
         (["--seed", "1", "--only", "11"], "--only"),
         (["--seed", "1", "--only", "x"], "--only"),
+        (["--seed", "1", "--backend", "oracle"], "there is no oracle"),
+        (["--seed", "1", "--backend", "postgres", "--database-url", "mysql://db"], "PostgreSQL"),
     ],
 )
 def test_what_cannot_be_simulated_is_refused_before_anything_starts(
