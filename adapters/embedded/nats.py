@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -79,14 +80,18 @@ class EmbeddedNats:
 
     def stop(self) -> None:
         """Stops the server: asks it first, then kills it; does nothing if it does not run."""
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_LIMIT_S)
+        self.crash()
+
+    def crash(self) -> None:
+        """Kills the server at once; does nothing if it does not run. `start` starts it again."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
             self._ports_file(process).unlink(missing_ok=True)
         guard, self._guard = self._guard, None
         if guard is not None:

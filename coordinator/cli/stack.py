@@ -234,6 +234,17 @@ class Stack:
             self._postgres.restart()
             self._postgres_ended = self._watch("postgres", self._postgres.pid)
 
+    def crash_nats(self) -> None:
+        """Kills NATS."""
+        self._crashed.add(self._nats.pid)
+        self._nats.crash()
+
+    def restart_nats(self) -> None:
+        """Starts NATS again after `crash_nats`, at its old address."""
+        with self._shielded():
+            self._nats.start()
+            self._watch("nats", self._nats.pid)
+
     def wait(self) -> Ended:
         """Returns when a child ended that nobody stopped. May be interrupted."""
         while True:

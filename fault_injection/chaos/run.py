@@ -1,27 +1,41 @@
-"""One chaos run: shops buy while processes are killed; then all must become quiet, and be right."""
+"""One chaos run: shops buy while processes and links fail; then all must become quiet and right."""
 
 from __future__ import annotations
 
-import random  # noqa: TID251 - seeded, and every report has the seed
+import random  # noqa: TID251 - a seed that nobody chose; every report has it
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from adapters.system import SystemClock
 from coordinator.cli.interruption import Interruption
-from coordinator.cli.stack import Plan, Stack
-from coordinator.cli.up import OPTIONS
-from fault_injection.chaos.havoc import Fault, Havoc
+from coordinator.cli.stack import LEDGERS, Plan, Stack, direct
+from fault_injection.chaos.havoc import (
+    Fault,
+    Lane,
+    Scene,
+    Strike,
+    shuffled,
+    spread,
+)
 from fault_injection.chaos.history import History
+from fault_injection.chaos.orders import OPTIONS
+from fault_injection.chaos.readings import Readings
+from fault_injection.chaos.report import CREATE, Report, recoveries, waits
 from fault_injection.chaos.shops import Shop
 from fault_injection.chaos.verdict import Databases, judge
+from fault_injection.network.answers import POLITE, Manners
+from fault_injection.network.control import Network
+from fault_injection.network.placing import Placed, link_name
 
 CLOCK = SystemClock()
 LOOK_S = 0.2
 ANSWER_LIMIT_S = 120.0
+BETWEEN_S = (0.1, 1.5)
+"""How long after a fault the next one comes when no time was asked for, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,57 +43,44 @@ class ChaosPlan:
     """What a run does.
 
     faults        how often each fault is done, in an order that the seed decides
+    seconds       for how long shops buy, with the faults spread over it; None: until all faults
+                  were done, one soon after the other
     coordinators  processes on one database
     shops         callers at once
+    pause_s       how long a shop rests between two things, in seconds
     lease_s       how long a claim lasts, in seconds: short, so that much runs out
+    errors        how many calls to participants go wrong all the while (lost, or their answer is,
+                  or none ever comes), 0 to 1
+    lasting_s     how long a link fails: at least, at most, in seconds
     quiet_s       how long after the last fault all must be settled, at most, in seconds
     """
 
     seed: int
     faults: Mapping[Fault, int]
+    seconds: float | None = None
     coordinators: int = 2
     shops: int = 6
+    pause_s: float = 0.0
     lease_s: float = 3.0
+    errors: float = 0.0
+    lasting_s: tuple[float, float] = (1.0, 5.0)
     quiet_s: float = 120.0
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def networked(self) -> bool:
+        """Whether links are placed between the processes."""
+        return self.fronted or bool(self.faults.get(Fault.NETWORK))
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came of a run.
+    @property
+    def fronted(self) -> bool:
+        """Whether participants have fronts."""
+        return bool(self.errors or self.faults.get(Fault.HOSTILE))
 
-    quiet_s  how long after the last fault all was settled, in seconds; None when it was not
-    """
-
-    seed: int
-    transactions: int
-    by_state: Mapping[str, int]
-    answers: int
-    faults: Mapping[str, int]
-    quiet_s: float | None
-    violations: tuple[str, ...]
-
-    def record(self) -> dict[str, object]:
-        """As JSON can have it."""
-        return {
-            "seed": self.seed,
-            "transactions": self.transactions,
-            "by_state": dict(self.by_state),
-            "answers": self.answers,
-            "faults": dict(self.faults),
-            "quiet_s": self.quiet_s,
-            "violations": list(self.violations),
-        }
-
-    def __str__(self) -> str:
-        """One paragraph."""
-        faults = ", ".join(f"{count} × {name}" for name, count in self.faults.items())
-        quiet = "never" if self.quiet_s is None else f"{self.quiet_s:.1f} s after the last fault"
-        states = ", ".join(f"{count} {state}" for state, count in sorted(self.by_state.items()))
-        return (
-            f"seed {self.seed}: {self.transactions} transactions ({states}), {self.answers} "
-            f"answers; {faults}; quiet {quiet}; {len(self.violations)} violations"
-        )
+    @property
+    def manners(self) -> Manners:
+        """How calls to participants go while nothing else is done to them."""
+        return Manners(self.errors)
 
 
 def pause(seconds: float) -> None:
@@ -104,59 +105,170 @@ def run(
         "KESSAI_RECOVER_INTERVAL_S": "0.3",
         **plan.settings,
     }
-    options = {**OPTIONS, "points": ("--seed=alice=100000000", "--seed=bob=50")}
-    stack_plan = Plan(folder, options=options, settings=settings, coordinators=plan.coordinators)
-    history = History()
-    with Stack(stack_plan, interruption) as stack:
-        addresses = [stack.addresses[name] for name in stack.plan.coordinator_names]
-        shops = [
-            Shop(number, plan.seed, addresses, stack.keys.api_key, history)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as parts:
+        network = parts.enter_context(_network(plan, folder)) if plan.networked else None
+        between = direct if network is None else Placed(network, fronts=plan.fronted)
+        stack_plan = Plan(
+            folder,
+            options=OPTIONS,
+            settings=settings,
+            coordinators=plan.coordinators,
+            between=between,
+        )
+        stack = parts.enter_context(Stack(stack_plan, interruption))
+        began = CLOCK.monotonic()
+        return _Run(plan, stack, network, lambda: CLOCK.monotonic() - began, say).do()
+
+
+def _network(plan: ChaosPlan, folder: Path) -> Network:
+    return Network(plan.seed, folder / "network.log")
+
+
+class _Run:
+    """A run over a stack that stands."""
+
+    def __init__(
+        self,
+        plan: ChaosPlan,
+        stack: Stack,
+        network: Network | None,
+        elapsed_s: Callable[[], float],
+        say: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._stack = stack
+        self._network = network
+        self._elapsed_s = elapsed_s
+        self._say = say
+        self._history = History(elapsed_s)
+        self._database = Databases(stack.database_urls["kessai"])
+        self._shops = [
+            Shop(
+                number,
+                plan.seed,
+                self._addresses(),
+                stack.keys.api_key,
+                self._history,
+                pause_s=plan.pause_s,
+            )
             for number in range(plan.shops)
         ]
-        for shop in shops:
-            shop.start()
-        done = _havoc(plan, stack, say)
-        last_fault = CLOCK.now()
-        quiet_s = _until_quiet(plan, stack, history, shops, last_fault)
-        violations = judge(stack, history, shops)
-        ends = Databases(stack.database_urls["kessai"]).ends()
-    return Report(
-        seed=plan.seed,
-        transactions=len(ends),
-        by_state=Counter(state.value for state, _ in ends.values()),
-        answers=history.answers,
-        faults=Counter(done),
-        quiet_s=quiet_s,
-        violations=tuple(violations),
-    )
 
+    def do(self) -> Report:
+        """Buys and breaks, waits until all is quiet, and judges."""
+        plan = self._plan
+        with closing(self._readings()) as readings:
+            for shop in self._shops:
+                shop.start()
+            strikes = self._havoc()
+            load_s = self._elapsed_s()
+            last_s = max([0.0, *(each.ended_s for each in strikes)])
+            quiet_s = self._until_quiet(last_s)
+        violations = judge(self._stack, self._history, self._shops, readings)
+        spoilt = Counter[str]()
+        for counts in self._network.spoilt().values() if self._network else ():
+            spoilt.update(counts)
+        answers = self._history.answers
+        created = [answer for answer in answers if answer.call == CREATE]
+        ends = self._database.ends()
+        return Report(
+            seed=plan.seed,
+            load_s=load_s,
+            by_state=Counter(state.value for state, _ in ends.values()),
+            answers=len(answers),
+            payments=sum(payment for _, payment in ends.values()),
+            create_s=waits(created),
+            call_s=waits(answers),
+            recoveries=recoveries(strikes, answers, readings.overdue),
+            spoilt=spoilt,
+            books=readings.books,
+            quiet_s=quiet_s,
+            violations=tuple(violations),
+        )
 
-def _havoc(plan: ChaosPlan, stack: Stack, say: Callable[[str], None]) -> list[str]:
-    chance = random.Random(plan.seed)  # noqa: S311 - no secret is made of it
-    faults = [fault for fault, count in plan.faults.items() for _ in range(count)]
-    chance.shuffle(faults)
-    havoc = Havoc(stack, chance, pause, freeze_s=plan.lease_s + 2.0)
-    for number, fault in enumerate(faults, start=1):
-        say(f"{number} of {len(faults)}: {fault}")
-        havoc.strike(fault)
-    return havoc.done
+    def _addresses(self) -> Sequence[str]:
+        """Where shops call."""
+        direct_ones = {name: self._stack.addresses[name] for name in self._names}
+        if self._network is None:
+            return tuple(direct_ones.values())
+        return [
+            self._network.open(link_name("shops", name), address)
+            for name, address in direct_ones.items()
+        ]
 
+    @property
+    def _names(self) -> Sequence[str]:
+        return self._stack.plan.coordinator_names
 
-def _until_quiet(
-    plan: ChaosPlan, stack: Stack, history: History, shops: list[Shop], last_fault: datetime
-) -> float | None:
-    """Waits until every shop was answered and nothing is live; how long after the last fault."""
-    for shop in shops:
-        shop.stop()
-    for shop in shops:
-        shop.join(ANSWER_LIMIT_S)
-        if shop.is_alive():
-            history.missed(f"{shop.name} was not answered in {ANSWER_LIMIT_S:g} s")
-    database = Databases(stack.database_urls["kessai"])
-    while True:
-        passed_s = (CLOCK.now() - last_fault).total_seconds()
-        if not database.live():
-            return passed_s
-        if passed_s > plan.quiet_s:
-            return None
-        pause(LOOK_S)
+    def _readings(self) -> Readings:
+        urls = self._stack.database_urls
+        ledgers = {name: urls[name] for name in LEDGERS}
+        readings = Readings(urls["kessai"], ledgers, urls["stock"], self._history)
+        readings.start()
+        return readings
+
+    def _havoc(self) -> list[Strike]:
+        """Does every fault, and returns them in the order in which they were over."""
+        plan = self._plan
+        scene = Scene(self._stack, self._network, self._elapsed_s, plan.manners)
+        self._behave(plan.manners)
+        lanes = [self._lane(scene, links=links) for links in (False, True)]
+        for lane in lanes:
+            lane.start()
+        try:
+            while any(lane.is_alive() for lane in lanes) or not self._time_is_up():
+                if failed := next((lane.error for lane in lanes if lane.error), None):
+                    raise failed
+                pause(LOOK_S)
+        finally:
+            for lane in lanes:
+                lane.stop()
+            self._behave(POLITE)
+        if failed := next((lane.error for lane in lanes if lane.error), None):
+            raise failed
+        strikes = [strike for lane in lanes for strike in lane.done]
+        assert len(strikes) == sum(plan.faults.values()), "every fault was done"
+        return sorted(strikes, key=lambda strike: strike.ended_s)
+
+    def _behave(self, manners: Manners) -> None:
+        if self._network is not None:
+            for participant in self._network.fronts:
+                self._network.behave(participant, manners)
+
+    def _time_is_up(self) -> bool:
+        return self._elapsed_s() >= (self._plan.seconds or 0.0)
+
+    def _lane(self, scene: Scene, *, links: bool) -> Lane:
+        plan = self._plan
+        faults = shuffled(plan.faults, plan.seed, links=links)
+        name = f"{plan.seed}/{'links' if links else 'processes'}"
+        times = spread(len(faults), plan.seconds or 0.0, name)
+        return Lane(
+            scene,
+            faults,
+            times,
+            name,
+            between_s=BETWEEN_S if plan.seconds is None else (0.0, 0.0),
+            freeze_s=plan.lease_s + 2.0,
+            lasting_s=plan.lasting_s,
+            say=self._say,
+        )
+
+    def _until_quiet(self, last_s: float) -> float | None:
+        """Waits until every shop was answered and nothing is live; how long after the last fault.
+
+        last_s  when the last fault was over
+        """
+        for shop in self._shops:
+            shop.stop()
+        limit_s = self._elapsed_s() + ANSWER_LIMIT_S
+        for shop in self._shops:
+            shop.join(max(0.0, limit_s - self._elapsed_s()))
+            if shop.is_alive():
+                self._history.missed(f"{shop.name} was not answered in {ANSWER_LIMIT_S:g} s")
+        while self._database.live():
+            if self._elapsed_s() - last_s > self._plan.quiet_s:
+                return None
+            pause(LOOK_S)
+        return self._elapsed_s() - last_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -12,7 +12,9 @@ from coordinator.cli.failures import Failure
 from coordinator.cli.ledgers import Ledgers, imbalances
 from coordinator.cli.stack import LEDGERS, Stack
 from coordinator.domain.machine import ANNOUNCED, SETTLED, State
-from fault_injection.chaos.history import History, reachable
+from fault_injection.chaos.history import REFUND_ENDS, History, reachable
+from fault_injection.chaos.orders import SOURCES
+from fault_injection.chaos.readings import Readings
 from fault_injection.chaos.shops import Shop
 
 EVENTS_S = 60.0
@@ -83,22 +85,53 @@ class Databases:
         return gaps + paths
 
 
-def judge(stack: Stack, history: History, shops: Sequence[Shop]) -> list[str]:
+def judge(stack: Stack, history: History, shops: Sequence[Shop], readings: Readings) -> list[str]:
     """Everything that does not hold, one sentence each. Expects that all is quiet."""
     database = Databases(stack.database_urls["kessai"])
     ends = database.ends()
+    readings.read_books()
     found = list(history.breaks)
     found += [f"L1: {each} is {state}" for each, (state, _) in ends.items() if state not in SETTLED]
     found += database.breaks()
-    for each, told in history.last.items():
-        if each not in ends:
-            found.append(f"S11: {each} was told to be {told}, and is not there")
-        elif ends[each][0] not in reachable(told):
-            found.append(f"S11: {each} was told to be {told}, and is {ends[each][0]}")
+    found += untrue(history, {each: state for each, (state, _) in ends.items()})
     found += _repeated(stack, shops)
     with Ledgers({name: stack.database_urls[name] for name in LEDGERS}) as ledgers:
         found += [f"S1: {what}" for what in imbalances(ledgers.books(), *database.sums())]
-    return found + _announced(stack, ends)
+    found += [
+        f"{name} ended by itself" for name, child in stack.children.items() if not child.running
+    ]
+    return found + _leaked(stack) + _announced(stack, ends)
+
+
+def untrue(history: History, ends: Mapping[str, State]) -> list[str]:
+    """What callers were told of payments and refunds, and is no longer so."""
+    found = []
+    for each, told in history.last.items():
+        if each not in ends:
+            found.append(f"S11: {each} was told to be {told}, and is not there")
+        elif ends[each] not in reachable(told):
+            found.append(f"S11: {each} was told to be {told}, and is {ends[each]}")
+    for each, said in history.refunds.items():
+        is_now = refund_word(ends[each]) if each in ends else "not there"
+        if is_now == "not there" or (said in REFUND_ENDS and said != is_now):
+            found.append(f"S11: refund {each} was told to be {said}, and is {is_now}")
+    return found
+
+
+def refund_word(state: State) -> str:
+    """A refund's state in callers' words: they are told SUCCEEDED where the row says PAID."""
+    return "SUCCEEDED" if state is State.PAID else state.value
+
+
+def _leaked(stack: Stack) -> list[str]:
+    """Card tokens are secrets: no log has one."""
+    tokens = {token.encode() for token in SOURCES["card"]}
+    return [
+        f"S17: {token.decode()} is in {log.name}"
+        for log in sorted(stack.logs.glob("*.log"))
+        for token in sorted(tokens)
+        if token in log.read_bytes()
+    ]
 
 
 def _repeated(stack: Stack, shops: Sequence[Shop]) -> list[str]:
@@ -122,9 +155,7 @@ def _announced(stack: Stack, ends: dict[str, tuple[State, bool]]) -> list[str]:
     wanted = set()
     for each, (state, payment) in ends.items():
         if state in ANNOUNCED:
-            # A refund's states are told in words of their own.
-            told = state.value if payment else {"PAID": "SUCCEEDED"}.get(state.value, state.value)
-            wanted.add((each, told))
+            wanted.add((each, state.value if payment else refund_word(state)))
         if state is State.REFUNDED:
             wanted.add((each, "PAID"))
     events = collect(stack.nats.url, len(wanted), EVENTS_S)

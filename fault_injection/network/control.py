@@ -1,4 +1,4 @@
-"""The harness's hand on the proxy: starts its process, opens links, lets them fail and heal."""
+"""The harness's hand on the proxy: starts its process, opens links, and lets them fail."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ from typing import Self
 
 import msgspec
 
+from fault_injection.network.answers import Fate, Manners
 from fault_injection.network.conditions import Condition, Traffic
-from fault_injection.network.process import Answer, Ask, Command, Heal, Impose, Open
+from fault_injection.network.process import (
+    Answer,
+    Ask,
+    Behave,
+    Command,
+    Heal,
+    Impose,
+    Open,
+    OpenFront,
+)
 
 STOP_LIMIT_S = 10.0
 _decode = msgspec.json.Decoder(Answer).decode
 
 
 class Network:
-    """A proxy process and its links. Use as a context manager; may be used by many threads.
+    """A proxy process, its links and its fronts. Use as a context manager.
 
-    `seed` decides jitter and where resets fall. Every method raises RuntimeError when the process
-    has ended, and KeyError for a link that is not there.
+    Many threads may use it. `seed` decides jitter, where resets fall and which calls go wrong.
+    Every method raises RuntimeError when the process has ended, and KeyError for a link or front
+    that is not there.
     """
 
     def __init__(self, seed: int, log: Path) -> None:
@@ -33,6 +44,8 @@ class Network:
         self._process: subprocess.Popen[bytes] | None = None
         self.links: dict[str, str] = {}
         """Every link's own address, by its name."""
+        self.fronts: dict[str, str] = {}
+        """Every front's own address, by its participant."""
 
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
@@ -84,13 +97,29 @@ class Network:
             raise KeyError(name)
         self._ask(Impose(name, condition))
 
+    def front(self, participant: str, target: str) -> str:
+        """Opens a front of the participant at HOST:PORT; returns its own address, as `open`."""
+        if participant not in self.fronts:
+            self.fronts[participant] = self._ask(OpenFront(participant, target)).address
+        return self.fronts[participant]
+
+    def behave(self, participant: str, manners: Manners) -> None:
+        """Calls by the participant's front go like this from now on."""
+        if participant not in self.fronts:
+            raise KeyError(participant)
+        self._ask(Behave(participant, manners))
+
     def heal(self) -> None:
-        """Every link is clear again; returns when it is."""
+        """Every link is clear again, and every front polite; returns when they are."""
         self._ask(Heal())
 
     def traffic(self) -> Mapping[str, Traffic]:
         """What has passed over each link so far."""
         return self._ask(Ask()).traffic
+
+    def spoilt(self) -> Mapping[str, Mapping[Fate, int]]:
+        """How many calls went wrong so far, by participant and how."""
+        return self._ask(Ask()).spoilt
 
     def _ask(self, command: Command) -> Answer:
         with self._lock:

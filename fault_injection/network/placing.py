@@ -17,13 +17,19 @@ def link_name(process: str, part: str) -> str:
 
 
 class Placed:
-    """What `coordinator.cli.stack.Plan.between` may be: every address becomes that of a link."""
+    """What `coordinator.cli.stack.Plan.between` may be: every address becomes that of a link.
 
-    def __init__(self, network: Network) -> None:
+    With `fronts`, each participant has a front as well, which all coordinators share.
+    """
+
+    def __init__(self, network: Network, *, fronts: bool = False) -> None:
         self._network = network
+        self._fronts = fronts
 
     def __call__(self, process: str, part: str, address: str) -> str:
         """Where the process finds the part: a link's address in place of the part's own."""
+        if self._fronts and "://" not in address:
+            address = self._network.front(part, address)
         return detour(self._network, link_name(process, part), address)
 
 

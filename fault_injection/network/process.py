@@ -12,12 +12,14 @@ from typing import TypeAlias
 
 import msgspec
 
+from fault_injection.network.answers import POLITE, Fate, Manners
 from fault_injection.network.conditions import CLEAR, Condition, Traffic
+from fault_injection.network.front import Front
 from fault_injection.network.link import Link
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
-    """Opens a link to `target`; the answer is its address."""
+    """Opens a link to `target`, of a new name; the answer is its address."""
 
     name: str
     target: str
@@ -30,15 +32,29 @@ class Impose(msgspec.Struct, frozen=True, tag=True):
     condition: Condition
 
 
+class OpenFront(msgspec.Struct, frozen=True, tag=True):
+    """Opens a front of the participant `target`, of a new name; the answer is its address."""
+
+    name: str
+    target: str
+
+
+class Behave(msgspec.Struct, frozen=True, tag=True):
+    """Calls by the front go like this from now on."""
+
+    name: str
+    manners: Manners
+
+
 class Heal(msgspec.Struct, frozen=True, tag=True):
-    """Every link is clear from now on."""
+    """Every link is clear from now on, and every front polite."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """The answer is the traffic of every link."""
+    """The answer is the traffic of every link, and what was spoilt by every front."""
 
 
-Command: TypeAlias = Open | Impose | Heal | Ask
+Command: TypeAlias = Open | Impose | OpenFront | Behave | Heal | Ask
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -46,42 +62,61 @@ class Answer(msgspec.Struct, frozen=True):
 
     address: str = ""
     traffic: dict[str, Traffic] = {}
+    spoilt: dict[str, dict[Fate, int]] = {}
     problem: str = ""
 
 
 class Links:
-    """All links of one process."""
+    """All links and fronts of one process."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._links: dict[str, Link] = {}
+        self._fronts: dict[str, Front] = {}
 
     async def do(self, command: Command) -> Answer:
         """Does one command; what cannot be done is a problem in the answer."""
+        try:
+            return await self._done(command)
+        except KeyError as error:
+            return Answer(problem=f"there is no {error}")
+
+    async def _done(self, command: Command) -> Answer:
         match command:
-            case Open(name, _) if name in self._links:
-                return Answer(problem=f"there is a link {name} already")
             case Open(name, target):
                 link = self._links[name] = Link(target, f"{self._seed}/{name}")
                 await link.open()
                 return Answer(address=link.address)
+            case OpenFront(name, target):
+                front = self._fronts[name] = Front(target, f"{self._seed}/front/{name}")
+                await front.open()
+                return Answer(address=front.address)
             case Impose(name, condition):
-                if name not in self._links:
-                    return Answer(problem=f"there is no link {name}")
                 await self._links[name].impose(condition)
-                return Answer()
+            case Behave(name, manners):
+                self._fronts[name].manners = manners
             case Heal():
-                for link in self._links.values():
-                    if link.condition != CLEAR:
-                        await link.impose(CLEAR)
-                return Answer()
+                await self._heal()
             case Ask():
-                return Answer(traffic={name: link.traffic for name, link in self._links.items()})
+                return Answer(
+                    traffic={name: link.traffic for name, link in self._links.items()},
+                    spoilt={name: dict(front.spoilt) for name, front in self._fronts.items()},
+                )
+        return Answer()
+
+    async def _heal(self) -> None:
+        for link in self._links.values():
+            if link.condition != CLEAR:
+                await link.impose(CLEAR)
+        for front in self._fronts.values():
+            front.manners = POLITE
 
     async def close(self) -> None:
         """Ends everything."""
         for link in self._links.values():
             await link.close()
+        for front in self._fronts.values():
+            await front.close()
 
 
 async def serve(seed: int) -> None:

@@ -49,6 +49,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("fault_injection/chaos/havoc.py", "random"): "seeded: the faults of a chaos run",
     ("fault_injection/chaos/run.py", "random"): "seeded: the faults of a chaos run",
     ("fault_injection/chaos/shops.py", "random"): "seeded: what callers do in a chaos run",
+    ("fault_injection/chaos/orders.py", "random"): "seeded: what callers buy in a chaos run",
+    ("fault_injection/network/front.py", "random"): "seeded: which calls go wrong",
     ("fault_injection/network/link.py", "random"): "seeded: jitter and resets of a network",
     ("fault_injection/virtual_time.py", "asyncio.sleep"): "a Clock; its loop's time is virtual",
     ("fault_injection/virtual_time.py", "random"): "seeded: the order of what is ready",

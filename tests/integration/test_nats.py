@@ -318,3 +318,14 @@ def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(ConfigurationError, match="install"):
         embedded._program()
+
+
+def test_a_server_that_is_killed_starts_again_with_its_port_and_its_data(
+    server: EmbeddedNats,
+) -> None:
+    url, pid = server.url, server.pid
+    server.crash()
+    server.crash()
+    server.start()
+    assert server.url == url
+    assert server.pid != pid
