@@ -4,6 +4,6 @@ The harness knows the command line and not the other way round, so that a deploy
 out.
 """
 
-from fault_injection.cli import chaos, faults, simulate
+from fault_injection.cli import chaos, faults, model, simulate
 
-__all__ = ["chaos", "faults", "simulate"]
+__all__ = ["chaos", "faults", "model", "simulate"]

@@ -1,13 +1,11 @@
-"""The model check as a command: explores, prints figures and stories, says how it came out."""
+"""The looks that a model check takes: what is explored, what has to come out, and what did."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from adapters.system import SystemClock
-from coordinator.cli.failures import ExitCode
-from coordinator.cli.output import lines, say
 from coordinator.domain.flow import Flow
 from fault_injection.model.explore import Explored, explore
 from fault_injection.model.protocol import Protocol
@@ -18,7 +16,42 @@ from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
 
 ALL = "all"
+"""What stands for every variant."""
 CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One exploration.
+
+    variant   the broken one that was explored; None: the sound protocol
+    watched   the rules that counted
+    expected  the rule that has to be broken; empty: none
+    broken    the rule that is; empty: none
+    story     how that comes about, a line each
+    seconds   that it took
+    """
+
+    participants: int
+    variant: Variant | None
+    watched: Sequence[str]
+    expected: str
+    broken: str
+    story: Sequence[str]
+    explored: Explored
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it came out as it has to."""
+        return self.broken == self.expected
+
+    @property
+    def problem(self) -> str:
+        """What did not."""
+        name = self.variant.name if self.variant else "the sound protocol"
+        expected, broken = self.expected or "nothing", self.broken or "nothing"
+        return f"{name} should break {expected}, and breaks {broken}"
 
 
 def flows_by_size() -> Mapping[int, Flow]:
@@ -27,73 +60,54 @@ def flows_by_size() -> Mapping[int, Flow]:
     return {len(flow.called): flow for flow in flows if flow.pivot is not None}
 
 
-def main(participants: int = 3, variant: str | None = None) -> int:
-    """Explores the flow of so many participants: the sound protocol, or one broken variant.
+def chosen(name: str | None) -> tuple[Variant | None, ...]:
+    """The variants of this name: one, every one (`all`), or the sound protocol (None).
 
-    `variant` is a variant's name, or `all` for every one of them. Returns 0 when it came out as it
-    must (nothing broken; a variant broken where it should be), 1 when not, 2 for bad input.
+    Raises ValueError for a name that there is not.
     """
-    flow = flows_by_size().get(participants)
-    if flow is None:
-        sizes = ", ".join(str(size) for size in sorted(flows_by_size()))
-        say(f"no flow has {participants} participants and a pivot; there are flows of {sizes}")
-        return ExitCode.USAGE
-    if variant is None:
-        return _sound(flow)
-    if variant != ALL and variant not in BY_NAME:
-        say(f"there is no variant {variant!r}; there are: {', '.join(BY_NAME)}, {ALL}")
-        return ExitCode.USAGE
-    chosen = VARIANTS if variant == ALL else (BY_NAME[variant],)
-    return max(_broken(flow, each) for each in chosen)
+    if name is None:
+        return (None,)
+    if name == ALL:
+        return VARIANTS
+    if name not in BY_NAME:
+        raise ValueError(f"there is no variant {name}; there are {', '.join(BY_NAME)}, {ALL}")
+    return (BY_NAME[name],)
 
 
-def _sound(flow: Flow) -> int:
-    explored = _timed(Protocol(flow), "the sound protocol")
-    if explored.found is None:
-        ends = ", ".join(f"{state} {count}" for state, count in sorted(explored.ends.items()))
-        lines(f"{', '.join(RULES)} hold in every state; from each an end is reached ({ends}).")
-        return ExitCode.OK
-    _print_story(explored, flow)
-    return ExitCode.FAILED
+def looks(
+    flow: Flow,
+    variants: Sequence[Variant | None],
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Look]:
+    """Explores each: the first rule that a variant breaks, and then how it costs money."""
+    for variant in variants:
+        if variant is None:
+            yield _look(flow, None, RULES, "", progress)
+            continue
+        yield _look(flow, variant, RULES, variant.first, progress)
+        if variant.harm != variant.first:
+            yield _look(flow, variant, (variant.harm,), variant.harm, progress)
 
 
-def _broken(flow: Flow, variant: Variant) -> int:
-    """Shows the first rule that the variant breaks, and then how it costs money."""
-    protocol = Protocol(flow, variant.switches)
-    came_out = ExitCode.OK
-    lines(f"{variant.name}: {variant.title}")
-    looks: list[tuple[str, tuple[str, ...]]] = [(variant.first, RULES)]
-    looks += [(variant.harm, (variant.harm,))] if variant.harm != variant.first else []
-    for expected, watched in looks:
-        explored = _timed(
-            protocol,
-            "every rule watched" if watched is RULES else f"{expected} alone watched",
-            watched,
-        )
-        broken = None if explored.found is None else explored.found.breach.rule
-        if broken != expected:
-            say(f"{variant.name} should break {expected}, and breaks {broken or 'nothing'}")
-            came_out = ExitCode.FAILED
-        _print_story(explored, flow)
-    return came_out
-
-
-def _timed(protocol: Protocol, what: str, watched: tuple[str, ...] = RULES) -> Explored:
+def _look(
+    flow: Flow,
+    variant: Variant | None,
+    watched: Sequence[str],
+    expected: str,
+    progress: Callable[[int, int], None] | None,
+) -> Look:
+    protocol = Protocol(flow, variant.switches) if variant else Protocol(flow)
     began = CLOCK.monotonic()
-    explored = explore(protocol, watched, _progress if sys.stderr.isatty() else None)
+    explored = explore(protocol, tuple(watched), progress)
     seconds = CLOCK.monotonic() - began
-    lines(
-        f"{protocol.size} participants, {what}: {explored.states:,} states, "
-        f"{explored.steps:,} steps between them, depth {explored.depth}, {seconds:.1f} s"
+    found = explored.found
+    return Look(
+        participants=protocol.size,
+        variant=variant,
+        watched=tuple(watched),
+        expected=expected,
+        broken=found.breach.rule if found else "",
+        story=told(found, [phase.title for phase in flow.called]) if found else [],
+        explored=explored,
+        seconds=seconds,
     )
-    return explored
-
-
-def _progress(explored: int, known: int) -> None:
-    sys.stderr.write(f"\r{explored:,} of {known:,} known states explored \r")
-    sys.stderr.flush()
-
-
-def _print_story(explored: Explored, flow: Flow) -> None:
-    if explored.found is not None:
-        lines("\n".join(told(explored.found, [phase.title for phase in flow.called])) + "\n")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import product
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from coordinator.cli.main import app
 from coordinator.domain import decide
 from coordinator.domain.machine import CANCELLABLE, State
 from coordinator.domain.step import StepStatus
-from fault_injection.model import run
 from fault_injection.model.coordinator import Request, View
 from fault_injection.model.explore import Explored, explore
 from fault_injection.model.fence import Status
@@ -157,43 +160,55 @@ def test_a_breach_is_told_as_a_story() -> None:
     ]
 
 
-def test_the_command_says_what_was_explored(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main(2) == 0
-    out = capsys.readouterr().out
-    assert "2 participants, the sound protocol: 17,426 states" in out
-    assert "hold in every state; from each an end is reached" in out
+def model(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["model", *arguments])
 
 
-def test_the_command_tells_the_story_of_a_variant(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main(2, "version-ignored") == 0
-    out = capsys.readouterr().out
-    assert "S9 is broken" in out
-    assert "S4 is broken at Card" in out
+def test_the_command_says_what_was_explored() -> None:
+    result = model("--participants", "2")
+    assert result.exit_code == 0
+    assert "2 participants, the sound protocol: 17,426 states" in result.stdout
+    assert "hold in every state; from each an end is reached" in result.stdout
 
 
-def test_a_variant_that_breaks_nothing_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_tells_the_story_of_a_variant() -> None:
+    result = model("--participants", "2", "--variant", "version-ignored")
+    assert result.exit_code == 0
+    assert "S9 is broken" in result.stdout
+    assert "S4 is broken at Card" in result.stdout
+
+
+def test_a_program_reads_a_line_for_each_look() -> None:
+    result = model("--participants", "2", "--variant", "version-ignored", "-o", "jsonl")
+    first, harm = (json.loads(line) for line in result.stdout.splitlines())
+    assert (first["expected"], first["broken"], first["ok"]) == ("S9", "S9", True)
+    assert (harm["watched"], harm["broken"]) == (["S4"], "S4")
+    assert harm["story"][-1].strip().startswith("S4 is broken")
+
+
+def test_a_variant_that_breaks_nothing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     harmless = Variant("harmless", "nothing is broken", SOUND, "S8", "S8")
     monkeypatch.setitem(BY_NAME, "harmless", harmless)
-    assert run.main(2, "harmless") == 1
-    assert "harmless should break S8, and breaks nothing" in capsys.readouterr().err
+    result = model("--participants", "2", "--variant", "harmless")
+    assert result.exit_code == 1
+    assert "harmless should break S8, and breaks nothing" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("participants", "variant", "message"),
+    ("arguments", "message"),
     [
-        (5, None, "no flow has 5 participants and a pivot; there are flows of 2, 3, 4"),
-        (3, "nonsense", "there is no variant 'nonsense'; there are: parallel-confirm, "),
+        (("--participants", "5"), "no flow has 5 participants and a pivot"),
+        (("--variant", "nonsense"), "there is no variant nonsense; there are"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_explored(
-    capsys: pytest.CaptureFixture[str], participants: int, variant: str | None, message: str
+    arguments: tuple[str, ...], message: str
 ) -> None:
-    assert run.main(participants, variant) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.out == ""
+    result = model(*arguments)
+    assert result.exit_code == 2
+    told = " ".join(re.sub("[│╭╮╰╯─]", " ", result.stderr).split())
+    assert message in told
+    assert result.stdout == ""
 
 
 def test_a_flow_whose_participants_are_not_alike_is_refused() -> None:
