@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo up test lint format proto lock bench clean
+.PHONY: help install demo up test lint format proto lock bench machine clean
 
 help: ## Lists what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(STAMP) ## Formats the code
 
 proto: $(STAMP) ## Makes the generated Python from the .proto files
 	$(BIN)/python proto/generate.py
+
+machine: $(STAMP) ## Runs the state machine in a release's size (hours)
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile release tests/machine
 
 bench: $(STAMP) ## Runs the benchmark (minutes; prints a table)
 	$(BIN)/python -m benchmarks.payments

@@ -119,3 +119,25 @@ def run(program: Coroutine[Any, Any, T], seed: int | None = None) -> T:
     """Runs `program` to its end on virtual time. Raises Idle when it can never end."""
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(seed)) as runner:
         return runner.run(program)
+
+
+class Kept:
+    """A loop that is kept from one program to the next: what one leaves running goes on then.
+
+    Between two programs no time passes and nothing runs.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._runner = asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(seed))
+
+    def run(self, program: Coroutine[Any, Any, T]) -> T:
+        """Runs `program` to its end. Raises Idle when it can never end."""
+        return self._runner.run(program)
+
+    def time(self) -> float:
+        """Seconds of virtual time since the loop was made."""
+        return self._runner.get_loop().time()
+
+    def close(self) -> None:
+        """Cancels what is left, and ends the loop."""
+        self._runner.close()

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from adapters.guarded_participant import Guard, GuardedParticipant
 from adapters.memory import MemoryPublisher
@@ -186,7 +186,7 @@ class World:
             lease_s=LEASE_S,
         )
 
-    def beside(self, owner: str) -> World:
+    def beside(self, owner: str) -> Self:
         """Another coordinator with a name of its own, over the same database and participants."""
         other = copy.copy(self)
         other.owner = owner

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from adapters.embedded.postgres import EmbeddedPostgres
+
+settings.register_profile("release")
+"""`--hypothesis-profile release`: tests that have a size of their own for a release take that."""
 
 
 @pytest.fixture(scope="session")
