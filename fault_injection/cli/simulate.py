@@ -9,6 +9,7 @@ import typer
 from coordinator.cli.app import app
 from coordinator.cli.helps import command
 from coordinator.cli.output import Format, OutputOption
+from fault_injection.cli.faults import CoverageOption
 
 _SeedOption = Annotated[
     int | None, typer.Option("--seed", min=0, help="One run.", show_default=False)
@@ -85,6 +86,7 @@ def simulate(
     compare: Annotated[
         bool, typer.Option("--compare", help="Also in memory: both traces have to be the same.")
     ] = False,
+    coverage: CoverageOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Plays random payments, faults and crashes on virtual time, then checks every invariant.
@@ -100,4 +102,4 @@ def simulate(
     chosen = simulating.seeds_of(seed, seeds)
     asked = simulating.asked_of(payments, flow, faults, crashes, only)
     with simulating.player_of(backend, database_url, compare=compare) as player:
-        simulating.run(chosen, asked, output, player)
+        simulating.run(chosen, asked, output, player, coverage)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,6 +21,7 @@ from coordinator.cli.interruption import Interrupted, Interruption
 from coordinator.cli.output import Format, emit, emit_all, lines, messages, plain, say
 from coordinator.domain.errors import ConfigurationError, StoreUnavailable
 from fault_injection.backends import BACKENDS, MEMORY, opened
+from fault_injection.cli.covering import Recording
 from fault_injection.simulation.plan import Asked, Plan, plan_of
 from fault_injection.simulation.run import Run, play, play_twice
 from fault_injection.simulation.shrink import command as command_of
@@ -73,8 +75,11 @@ def player_of(backend: str, url: str | None, *, compare: bool) -> Iterator[Playe
         yield Player(lambda plan: one(plan, database), options)
 
 
-def run(seeds: range, asked: Asked, output: Format, player: Player) -> None:
+def run(
+    seeds: range, asked: Asked, output: Format, player: Player, coverage: Path | None = None
+) -> None:
     """Plays every seed, up to the first in which something does not hold. Raises Failure then."""
+    recording = Recording(coverage)
     campaign = Campaign(output, player)
     with Interruption() as interruption:
         try:
@@ -83,6 +88,7 @@ def run(seeds: range, asked: Asked, output: Format, player: Player) -> None:
                     with interruption.shielded():  # asyncio swallows what is raised inside
                         played = player.play(plan_of(seed, asked))
                     campaign.tell(played)
+                    recording.add("random", played.cells)
                     advance()
                     if played.finding is not None:
                         break
@@ -90,6 +96,7 @@ def run(seeds: range, asked: Asked, output: Format, player: Player) -> None:
             raise typer.Exit(130) from None
         finally:
             campaign.end()
+            recording.end()
         if played.finding is not None:
             raise _failure(played, interruption, player)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from coordinator.cli.failures import Failure
 from coordinator.cli.interruption import Interrupted, Interruption
 from coordinator.cli.output import Format, emit, emit_all, plain, say, table
 from fault_injection.business_paths import paths_of
+from fault_injection.cli.covering import Recording
 from fault_injection.cli.progress import progress
 from fault_injection.sweep.campaign import Kind, Played, Wanted, portions, surveyed_once, walks
 from fault_injection.sweep.cases import Case, case_named, dashed, path_named
@@ -36,8 +38,9 @@ class Asked:
     wanted: Wanted
 
 
-def run(asked: Asked, jobs: int, output: Format) -> None:
+def run(asked: Asked, jobs: int, coverage: Path | None, output: Format) -> None:
     """Plays every case, up to the first in which something does not hold. Raises Failure then."""
+    recording = Recording(coverage)
     swept = Swept(output)
     failed: Case | None = None
     with Interruption() as interruption:
@@ -49,6 +52,7 @@ def run(asked: Asked, jobs: int, output: Format) -> None:
             with progress("sweeping", total) as advance, crowd(jobs, interruption) as played:
                 for one in played([each for _, many in found for each in many]):
                     swept.tell(one)
+                    recording.add(f"sweep {one.portion.kind}", one.cells)
                     advance()
                     if one.failed is not None:
                         failed = one.failed
@@ -57,15 +61,19 @@ def run(asked: Asked, jobs: int, output: Format) -> None:
             raise typer.Exit(130) from None
         finally:
             swept.end()
+            recording.end()
         if failed is not None:
             raise _failure(play(failed, asked.wanted.seed), interruption)
 
 
-def run_one(case: Case, seed: int, output: Format) -> None:
+def run_one(case: Case, seed: int, coverage: Path | None, output: Format) -> None:
     """Plays one case. Raises Failure when something does not hold."""
+    recording = Recording(coverage)
     with Interruption() as interruption:
         with interruption.shielded():
             tried = play(case, seed)
+        recording.add("sweep case", tried.cells)
+        recording.end()
         problem = tried.finding.problem if tried.finding else ""
         record = {
             "case": str(case),

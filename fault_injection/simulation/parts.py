@@ -6,6 +6,7 @@ What each of them does, and the fault it met, is in the trace.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -20,10 +21,12 @@ from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Outcome
 from coordinator.domain.transaction import Change, OutboxEvent, Transaction
 from coordinator.ports import Clock, CommitResult
+from fault_injection.coverage.tally import BROKER, DIED, GIVEN_UP, STORE, Attempt, Tally
 from fault_injection.databases import CountingStore, Database
-from fault_injection.model_participant import ModelParticipant, Script
-from fault_injection.simulation.swarm import BROKER_AWAY, DATABASE_AWAY
+from fault_injection.model_participant import Fault, ModelParticipant, Script
+from fault_injection.simulation.swarm import BROKER_AWAY, DATABASE_AWAY, fault_name
 from fault_injection.simulation.trace import Trace
+from fault_injection.sweep.places import write_fault
 from fault_injection.world import LEASE_S, RecordingPublisher
 
 T = TypeVar("T")
@@ -39,10 +42,16 @@ _UNPUBLISHED = (
 )
 
 
+_CAPITAL = re.compile(r"[A-Z]")
+
+
 class Fate(Protocol):
     """What decides when something fails, and hears of what happens."""
 
     trace: Trace
+    tally: Tally
+    flow_labels: dict[TransactionId, str]
+    """What cells call the flow of each transaction that is known."""
 
     def subject(self, transaction: Transaction) -> str:
         """What the trace calls a transaction that is being committed."""
@@ -80,12 +89,38 @@ class SimulatedStore(CountingStore):
         )
         self._fate, self._database, self._time = fate, database, clock
         self.dead = False
+        self._under_way: dict[Attempt, None] = {}
+        self._latest: Attempt | None = None
+
+    def meets(self, fault: str) -> None:
+        """The fault befalls the commit that is being handed over, or has just come back."""
+        if self._latest is not None:
+            self._latest.meets(fault)
 
     async def commit(self, change: Change) -> CommitResult:
         """See `Store.commit`."""
-        self._fate.committing(self)
         after = change.after
         subject = self._fate.subject(after)
+        flow = self._fate.flow_labels[after.id]
+        attempt = self._fate.tally.begins(flow, STORE, f"commit {after.state}", unended=DIED)
+        self._latest, self._under_way[attempt] = attempt, None
+        outcome = ""
+        try:
+            result = await self._commit(change, subject)
+            outcome = _words(type(result).__name__)
+            self._latest = attempt
+            self._fate.committed(self)
+        except StoreUnavailable:
+            outcome = "unavailable"
+            raise
+        finally:
+            del self._under_way[attempt]
+            attempt.ends("" if self.dead else outcome)
+        return result
+
+    async def _commit(self, change: Change, subject: str) -> CommitResult:
+        self._fate.committing(self)
+        after = change.after
         about = f"{self._owner} commit v{after.version} {after.state}"
         self._fate.trace.add(subject, about)
         try:
@@ -94,7 +129,6 @@ class SimulatedStore(CountingStore):
             self._fate.trace.add(subject, f"{about}: {type(error).__name__}")
             raise
         self._fate.trace.add(subject, f"{about}: {type(result).__name__}")
-        self._fate.committed(self)
         return result
 
     async def claim_due(
@@ -121,15 +155,28 @@ class SimulatedStore(CountingStore):
     def _fault(self, point: str) -> None:
         if self.dead and point == "before_write":
             raise ConnectionLost
-        self._fate.database_fault(point)
+        try:
+            self._fate.database_fault(point)
+        except Exception as error:
+            for attempt in self._under_way:
+                attempt.meets(write_fault(point, error))
+            raise
 
 
 class SimulatedParticipant(ModelParticipant):
     """A participant whose calls are in the trace; no Confirm may come before its decision."""
 
     def __init__(self, fate: Fate, clock: Clock, script: Script) -> None:
-        super().__init__(clock, script)
-        self._fate = fate
+        super().__init__(clock, self._befalls)
+        self._fate, self._asked = fate, script
+        self._leaving: Attempt | None = None
+
+    def _befalls(self, transaction_id: TransactionId, call: Call, attempt: int) -> Fault | None:
+        fault = self._asked(transaction_id, call, attempt)
+        assert self._leaving is not None, "a call has just left"
+        if fault is not None:
+            self._leaving.meets(fault_name(fault))
+        return fault
 
     async def perform(
         self, transaction_id: TransactionId, call: Call, hold_until: datetime
@@ -139,11 +186,16 @@ class SimulatedParticipant(ModelParticipant):
         about = f"{call.phase.name} {call.operation.value}"
         self._fate.check_decided(transaction_id, call)
         self._fate.trace.add(subject, f"{about} leaves")
+        flow, operation = self._fate.flow_labels[transaction_id], call.operation.value
+        attempt = self._fate.tally.begins(flow, call.phase.name, operation, unended=GIVEN_UP)
+        self._leaving = attempt
         try:
             outcome = await super().perform(transaction_id, call, hold_until)
         except asyncio.CancelledError:
             self._fate.trace.add(subject, f"{about} is given up")
+            attempt.ends()
             raise
+        attempt.ends(_words(type(outcome).__name__))
         self._fate.trace.add(subject, f"{about} -> {outcome!r}")
         return outcome
 
@@ -157,8 +209,18 @@ class SimulatedPublisher(RecordingPublisher):
 
     async def publish(self, event: OutboxEvent) -> None:
         """See `Publisher.publish`."""
+        flow = self._fate.flow_labels[event.transaction_id]
+        attempt = self._fate.tally.begins(flow, BROKER, f"publish {event.state}", unended=DIED)
         if self._fate.is_away(BROKER_AWAY):
+            attempt.meets(BROKER_AWAY)
+            attempt.ends("not taken")
             raise PublishFailed("the broker is away")
+        attempt.ends("taken")
         await super().publish(event)
         subject = self._fate.subject_of(event.transaction_id)
         self._fate.trace.add(subject, f"published {event.state}")
+
+
+def _words(name: str) -> str:
+    """`LostRace` as `lost race`."""
+    return _CAPITAL.sub(r" \g<0>", name).strip().lower()

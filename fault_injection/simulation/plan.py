@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import StrEnum
 
 from fault_injection.business_paths import PATHS
 from fault_injection.simulation.swarm import (
@@ -18,6 +18,7 @@ from fault_injection.simulation.swarm import (
     draw,
     swarm_of,
 )
+from fault_injection.sweep import places
 from fault_injection.world import FLOWS, LEASE_S
 
 PAYMENTS = 10
@@ -52,12 +53,12 @@ class Buying:
         return f"shop-{self.number}"
 
 
-class Moment(Enum):
+class Moment(StrEnum):
     """When a coordinator dies, seen from a commit of its own."""
 
-    BEFORE = auto()
-    DURING = auto()
-    AFTER = auto()
+    BEFORE = places.CRASH_BEFORE
+    DURING = places.CRASH_DURING
+    AFTER = places.CRASH_AFTER
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coordinator.domain.errors import CallerError, WrongState
@@ -24,6 +25,7 @@ from coordinator.engine.shares import Part
 from coordinator.ports import Clock
 from fault_injection import virtual_time
 from fault_injection.business_paths import PATHS
+from fault_injection.coverage.tally import Cell
 from fault_injection.databases import Database, Sqlite
 from fault_injection.invariants import Violation, check
 from fault_injection.simulation.plan import Act, Buying, Plan
@@ -54,6 +56,7 @@ class Run:
     """A run that is over. `finding` is None when everything held.
 
     transactions  payments and refunds
+    cells         what was tried, and what came of it
     """
 
     plan: Plan
@@ -62,6 +65,7 @@ class Run:
     transactions: int
     crashes: int
     finding: Finding | None
+    cells: Mapping[Cell, int] = field(default_factory=Counter)
 
 
 def play(plan: Plan, database: Callable[[Clock], Database] = Sqlite) -> Run:
@@ -88,7 +92,16 @@ def _run(world: SimulatedWorld, plan: Plan) -> Run:
         finding = Finding(f"L2: {idle}", "", tuple(world.trace.last(STORY_LINES)))
     except Runaway as runaway:
         finding = Finding(f"S18: {runaway}", "", tuple(world.trace.last(STORY_LINES)))
-    return Run(plan, world.trace.hash, len(plan.buyings), len(made), world.crashes, finding)
+    world.tally.close()
+    return Run(
+        plan=plan,
+        hash=world.trace.hash,
+        payments=len(plan.buyings),
+        transactions=len(made),
+        crashes=world.crashes,
+        finding=finding,
+        cells=world.tally.cells,
+    )
 
 
 async def _play(world: SimulatedWorld, plan: Plan, made: list[TransactionId]) -> Finding | None:

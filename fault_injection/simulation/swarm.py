@@ -46,6 +46,24 @@ CALL_FAULTS: Mapping[str, tuple[Fault, str]] = {
 """What may befall one call: its fault, and what that means."""
 
 OUTAGE = "outage"
+
+
+@dataclass(frozen=True, slots=True)
+class Silence(LoseRequest):
+    """A request is lost because its participant answers nothing for a while."""
+
+
+def fault_name(fault: Fault | None) -> str:
+    """The kind of what befell a call; empty for nothing."""
+    if fault is None:
+        return ""
+    if isinstance(fault, Silence):
+        return OUTAGE
+    alike = [name for name, (known, _) in CALL_FAULTS.items() if type(known) is type(fault)]
+    exact = [name for name in alike if CALL_FAULTS[name][0] == fault]
+    return (exact or alike)[0]
+
+
 DATABASE_AWAY = "database-away"
 COMMIT_FAILED = "commit-failed"
 COMMIT_UNHEARD = "commit-unheard"

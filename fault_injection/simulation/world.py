@@ -33,9 +33,10 @@ from coordinator.engine.recover import Recover
 from coordinator.engine.relay import Relay
 from coordinator.engine.renew import Renew
 from coordinator.ports import Clock
+from fault_injection.coverage.tally import Tally, flow_label
 from fault_injection.databases import CountingStore, Database, Sqlite
 from fault_injection.invariants import Scene, Violation
-from fault_injection.model_participant import Fault, LoseRequest, ModelParticipant
+from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.callers import Told, one_of, transaction_of
 from fault_injection.simulation.parts import (
@@ -101,6 +102,8 @@ class SimulatedWorld(World):
         self.swarm = swarm
         self.healed = False
         self.trace = Trace(self.clock.monotonic, limit=LINES * payments)
+        self.tally = Tally()
+        self.flow_labels: dict[TransactionId, str] = {}
         self.subjects: dict[TransactionId, str] = {}
         self.told = Told()
         self._during: list[Violation] = []
@@ -130,7 +133,7 @@ class SimulatedWorld(World):
             if self.healed:
                 return None
             if within(outages, self.clock.monotonic()):
-                return LoseRequest()
+                return kinds.Silence()
             return self.swarm.fault(self.subject_of(transaction_id), call, attempt)
 
         return SimulatedParticipant(self, self.clock, script)
@@ -185,6 +188,7 @@ class SimulatedWorld(World):
         """See `Fate`. The coordinator that callers ask may die of it."""
         if self._armed is None or not self._counts_down(store, Moment.BEFORE, Moment.DURING):
             return
+        self.processes[-1].store.meets(self._armed.moment)
         if self._armed.moment is Moment.DURING:
             asyncio.get_running_loop().call_later(DURING_S, self._die)
             return
@@ -194,6 +198,7 @@ class SimulatedWorld(World):
     def committed(self, store: CountingStore) -> None:
         """See `Fate`."""
         if self._counts_down(store, Moment.AFTER):
+            self.processes[-1].store.meets(Moment.AFTER)
             self._die()
 
     def _counts_down(self, store: CountingStore, *moments: Moment) -> bool:
@@ -337,6 +342,8 @@ class SimulatedWorld(World):
         if transaction.refund_of is not None:
             name = f"{name}/refund-{transaction.refund_of.ordinal}"
         self.subjects[transaction.id] = name
+        refund = transaction.refund_of is not None
+        self.flow_labels[transaction.id] = flow_label(transaction.flow, refund=refund)
         return name
 
     def subject_of(self, transaction_id: TransactionId) -> str:

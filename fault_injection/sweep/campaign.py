@@ -6,12 +6,14 @@ The points come from a clean run of each path, so a new flow, phase or path brin
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 from fault_injection.business_paths import paths_of
+from fault_injection.coverage.tally import Cell
 from fault_injection.simulation.swarm import draw
 from fault_injection.sweep import places
 from fault_injection.sweep.cases import Case, Injection
@@ -24,7 +26,7 @@ AGAIN = (1, 2)
 """At which commits of the coordinator that takes over it dies as well."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Surveyed:
     """A path of a flow, run without faults: which points there are."""
 
@@ -145,11 +147,15 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A portion that is over: how many cases it had, and the first that failed, if any."""
+    """A portion that is over: how many cases it had, and the first that failed, if any.
+
+    cells  what was tried, and what came of it
+    """
 
     portion: Portion
     cases: int
     failed: Case | None
+    cells: Mapping[Cell, int]
 
 
 PORTION = 50
@@ -170,10 +176,13 @@ def play_portion(portion: Portion) -> Played:
     wanted = portion.wanted
     surveyed = surveyed_once(portion.flow, portion.path, wanted.seed)
     cases = cases_of(surveyed, portion.kind, wanted)[portion.start : portion.stop]
+    cells: Counter[Cell] = Counter()
     for number, case in enumerate(cases, 1):
-        if play(case, wanted.seed).finding is not None:
-            return Played(portion, number, case)
-    return Played(portion, len(cases), None)
+        tried = play(case, wanted.seed)
+        cells.update(tried.cells)
+        if tried.finding is not None:
+            return Played(portion, number, case, cells)
+    return Played(portion, len(cases), None, cells)
 
 
 @lru_cache(maxsize=4)

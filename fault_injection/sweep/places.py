@@ -66,6 +66,15 @@ WRITE_FAULTS: Mapping[str, WriteFault] = {
 }
 """What may befall a group of commits."""
 
+
+def write_fault(point: str, error: Exception) -> str:
+    """The name of what a group of commits met at this point."""
+    for name, fault in WRITE_FAULTS.items():
+        if fault.point == point and isinstance(error, fault.error):
+            return name
+    return DATABASE_AWAY
+
+
 _CALL = re.compile(r"(?:(refund-[0-9]+)\.)?([a-z0-9_]+)\.([a-z]+)")
 
 

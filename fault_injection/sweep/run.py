@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coordinator.domain.ids import TransactionId
 from fault_injection import virtual_time
 from fault_injection.business_paths import CALLER, paths_of
+from fault_injection.coverage.tally import Cell
 from fault_injection.simulation.run import LIVE_S, STORY_LINES, Finding, check_all, finding_of
 from fault_injection.simulation.trace import Runaway
 from fault_injection.sweep.cases import Case
@@ -15,12 +17,13 @@ from fault_injection.sweep.world import SweptWorld
 from fault_injection.world import FLOWS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Tried:
     """A case that is over. `finding` is None when everything held.
 
     points   what was reached, in order: a place, and how often it had been reached then
     crashes  how many coordinators died
+    cells    what was tried, and what came of it
     """
 
     case: Case
@@ -28,6 +31,7 @@ class Tried:
     hash: str
     points: tuple[tuple[str, int], ...]
     crashes: int
+    cells: Mapping[Cell, int]
     finding: Finding | None
 
 
@@ -40,7 +44,16 @@ def play(case: Case, seed: int = 0) -> Tried:
         finding = Finding(f"L2: {idle}", "", tuple(world.trace.last(STORY_LINES)))
     except Runaway as runaway:
         finding = Finding(f"S18: {runaway}", "", tuple(world.trace.last(STORY_LINES)))
-    return Tried(case, seed, world.trace.hash, tuple(world.reached), world.crashes, finding)
+    world.tally.close()
+    return Tried(
+        case=case,
+        seed=seed,
+        hash=world.trace.hash,
+        points=tuple(world.reached),
+        crashes=world.crashes,
+        cells=world.tally.cells,
+        finding=finding,
+    )
 
 
 async def _play(world: SweptWorld, case: Case) -> Finding | None:

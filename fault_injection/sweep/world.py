@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from adapters.postgres.trouble import ConnectionLost
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from fault_injection.business_paths import Path, paths_of
 from fault_injection.databases import CountingStore
-from fault_injection.model_participant import Fault, LoseRequest, ModelParticipant
+from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.parts import SimulatedParticipant
 from fault_injection.simulation.swarm import CALL_FAULTS, Swarm
@@ -94,7 +95,7 @@ class SweptWorld(SimulatedWorld):
             _, _, refund = self.subject_of(transaction_id).partition("/")
             fault = self.reach(places.call_place(refund, call.phase.name, call.operation))
             if is_down:
-                return LoseRequest()
+                return kinds.Silence()
             if fault:
                 return CALL_FAULTS[fault][0]
             return self._path.answers(transaction_id, call, attempt)
@@ -111,6 +112,8 @@ class SweptWorld(SimulatedWorld):
         """See `Fate`."""
         if point == "before_write":
             self._write_fault = self.reach(places.WRITE)
+            if self.is_away(kinds.DATABASE_AWAY):
+                raise ConnectionLost
         fault = places.WRITE_FAULTS.get(self._write_fault)
         if fault is not None and fault.point == point:
             raise fault.error
@@ -124,6 +127,8 @@ class SweptWorld(SimulatedWorld):
         fault = self.reach(places.COMMIT)
         if self.crashes:
             fault = self.reach(places.RECOVERY) or fault
+        if fault:
+            self._process_of(store).store.meets(fault)
         if fault == places.CRASH_DURING:
             asyncio.get_running_loop().call_later(DURING_S, self._kill, store)
         elif fault == places.CRASH_AFTER:

@@ -35,7 +35,7 @@ def test_there_is_every_command_the_issue_asks_for() -> None:
         *(f"payments {name}" for name in ("create", "get", "list", "watch", "cancel", "journal")),
         *(f"tx {name}" for name in ("list", "explain", "resume", "hold", "unhold", "cancel")),
         "tx resolve", "flow list", "flow pause", "flow resume", "participants", "doctor",
-        "config show", "simulate", "chaos", "faults sweep", "model",
+        "config show", "simulate", "chaos", "faults sweep", "faults coverage", "model",
         "payments capture", *(f"refunds {name}" for name in ("create", "get", "list", "watch")),
     }  # fmt: skip
     assert asked <= {" ".join(path) for path in ALL}
