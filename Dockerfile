@@ -13,6 +13,7 @@ COPY coordinator coordinator
 COPY phases phases
 COPY adapters adapters
 COPY participants participants
+# The fault-injection harness. An image without this line can inject no faults, whatever its settings say.
 COPY fault_injection fault_injection
 # setuptools only builds the wheel; it does not go into the image that runs. Its entry, pinned and
 # hashed, is taken out of the developers' list.
