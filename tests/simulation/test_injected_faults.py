@@ -93,3 +93,11 @@ def test_every_kind_at_every_operation_leaves_payments_and_refunds_right(rule: s
 def test_everything_at_once_leaves_every_path_right(path: str, seed: int) -> None:
     rules = ";".join(f"{rule},seed={seed}" for rule in EVERYTHING.split(";"))
     assert run(play(rules, path, "points_and_card"))
+
+
+def test_the_same_rules_over_the_same_calls_inject_the_same_faults() -> None:
+    first, second, other = (
+        run(play(EVERYTHING.replace("0.15", f"0.15,seed={seed}"), "refund all", "card_only"))
+        for seed in (1, 1, 2)
+    )
+    assert first == second != other
