@@ -20,7 +20,9 @@ from coordinator.cli.stack import PARTICIPANTS, Stack
 from fault_injection.network.answers import HOSTILE, POLITE, Manners
 from fault_injection.network.conditions import CLEAR, CONDITIONS
 from fault_injection.network.control import Network
+from fault_injection.network.placing import link_name
 
+LOOK_S = 0.05
 RESTARTS = 20
 RESTART_S = 1.0
 """A process that does not come up is started again so often, after so many seconds: a coordinator
@@ -33,6 +35,7 @@ class Fault(StrEnum):
     """What can be done to a stack."""
 
     KILL_COORDINATOR = "kill a coordinator"
+    KILL_AT_A_POINT = "kill a coordinator at a point"
     KILL_POSTGRES = "kill postgres"
     FREEZE_COORDINATOR = "freeze a coordinator"
     KILL_PARTICIPANT = "kill a participant"
@@ -41,8 +44,32 @@ class Fault(StrEnum):
     HOSTILE = "hostile answers"
 
 
+NEEDS_LINKS = frozenset({Fault.NETWORK, Fault.KILL_AT_A_POINT})
 LINK_FAULTS = frozenset({Fault.NETWORK, Fault.HOSTILE})
 """What befalls what is said between processes; all else befalls the processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a coordinator is when it is killed: something of its own is held on a link.
+
+    kind         the condition of the link that holds it
+    at_database  the link to its database; else one to a participant
+    """
+
+    kind: str
+    at_database: bool
+
+
+POINTS: Mapping[str, Point] = {
+    "statement under way": Point("requests-late", at_database=True),
+    "statement done, not heard": Point("replies-late", at_database=True),
+    "call under way": Point("requests-late", at_database=False),
+    "call done, not heard": Point("replies-late", at_database=False),
+}
+"""What was under way arrives afterwards: it outlives its sender."""
+AT_A_POINT_S = 3.0
+"""How long is waited for something to be held, in seconds; then the kill comes anyway."""
 
 
 class Stopped(Exception):
@@ -143,9 +170,11 @@ class Lane(threading.Thread):
         coordinator = chance.choice(stack.plan.coordinator_names)
         match fault:
             case Fault.KILL_COORDINATOR:
-                return self._kill(fault, coordinator)
+                return self._kill(fault.value, coordinator)
+            case Fault.KILL_AT_A_POINT:
+                return self._kill_at_a_point(coordinator)
             case Fault.KILL_PARTICIPANT:
-                return self._kill(fault, chance.choice(PARTICIPANTS))
+                return self._kill(fault.value, chance.choice(PARTICIPANTS))
             case Fault.KILL_POSTGRES:
                 stack.crash_postgres()
                 try:
@@ -169,9 +198,36 @@ class Lane(threading.Thread):
                 return self._be_hostile(began_s)
         return Strike(fault.value, where, began_s, self._scene.elapsed_s())
 
-    def _kill(self, fault: Fault, name: str) -> Strike:
-        stack, killed_s = self._scene.stack, self._scene.elapsed_s()
-        stack.children[name].kill()
+    def _kill(self, kind: str, name: str) -> Strike:
+        killed_s = self._scene.elapsed_s()
+        self._scene.stack.children[name].kill()
+        self._start_again(name)
+        return Strike(kind, name, killed_s, killed_s)
+
+    def _kill_at_a_point(self, name: str) -> Strike:
+        network = self._scene.network
+        assert network is not None, "asked for only with a network"
+        title = self._chance.choice(sorted(POINTS))
+        point = POINTS[title]
+        part = "postgres" if point.at_database else self._chance.choice(PARTICIPANTS)
+        link = link_name(name, part)
+        held = network.traffic()[link].held
+        network.impose(link, CONDITIONS[point.kind])
+        try:
+            for _ in range(round(AT_A_POINT_S / LOOK_S)):
+                if network.traffic()[link].held > held:
+                    break
+                self._wait(LOOK_S)
+            killed_s = self._scene.elapsed_s()
+            self._scene.stack.children[name].kill()
+        finally:
+            network.impose(link, CLEAR)
+        self._start_again(name)
+        where = f"{name}, {part}"
+        return Strike(f"{Fault.KILL_AT_A_POINT}: {title}", where, killed_s, killed_s)
+
+    def _start_again(self, name: str) -> None:
+        stack = self._scene.stack
         for left in reversed(range(RESTARTS)):
             try:
                 stack.restart(name)
@@ -180,7 +236,6 @@ class Lane(threading.Thread):
                 if not left or stack.children[name].running:
                     raise
             self._wait(RESTART_S)
-        return Strike(fault.value, name, killed_s, killed_s)
 
     def _freeze(self, name: str) -> None:
         pid = self._scene.stack.children[name].pid

@@ -16,14 +16,14 @@ from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
 
 SOURCES: Mapping[str, Sequence[str]] = {
-    "points": ("alice", "alice", "alice", "bob"),
+    "points": (*["alice"] * 9, "bob"),
     "card": (
-        *("tok_ok", "tok_ok", "tok_ok", "tok_declined"),
-        *("tok_capture_declined", "tok_timeout_after_capture"),
+        *["tok_ok"] * 7,
+        *("tok_declined", "tok_capture_declined", "tok_timeout_after_capture"),
     ),
 }
 """Where each participant takes money from: bob has little of it."""
-ITEMS: Mapping[str, Sequence[str]] = {"stock": ("lamp", "lamp", "last-lamp")}
+ITEMS: Mapping[str, Sequence[str]] = {"stock": (*["lamp"] * 5, "last-lamp")}
 """What each participant keeps; there is one last lamp."""
 OPTIONS: Mapping[str, Sequence[str]] = {
     "points": ("--seed=alice=100000000", "--seed=bob=500"),

@@ -14,6 +14,7 @@ from adapters.system import SystemClock
 from coordinator.cli.interruption import Interruption
 from coordinator.cli.stack import LEDGERS, Plan, Stack, direct
 from fault_injection.chaos.havoc import (
+    NEEDS_LINKS,
     Fault,
     Lane,
     Scene,
@@ -70,7 +71,7 @@ class ChaosPlan:
     @property
     def networked(self) -> bool:
         """Whether links are placed between the processes."""
-        return self.fronted or bool(self.faults.get(Fault.NETWORK))
+        return self.fronted or any(self.faults.get(fault) for fault in NEEDS_LINKS)
 
     @property
     def fronted(self) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from coordinator.cli.app import app
-from coordinator.cli.failures import Failure, needing_embedded
+from coordinator.cli.failures import needing_embedded
 from coordinator.cli.helps import command
-from coordinator.cli.output import Format, OutputOption, emit, say
-
-if TYPE_CHECKING:
-    from fault_injection.chaos.run import ChaosPlan
+from coordinator.cli.output import Format, OutputOption
 
 _SecondsOption = Annotated[
     float | None,
@@ -27,38 +23,65 @@ _SecondsOption = Annotated[
     ),
 ]
 _KillsOption = Annotated[
-    int, typer.Option("--kills", min=0, help="How often a coordinator is killed (SIGKILL).")
+    int | None,
+    typer.Option(
+        "--kills", min=0, help="How often a coordinator is killed (SIGKILL).", show_default=False
+    ),
+]
+_PointKillsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--point-kills",
+        min=0,
+        help="How often one is killed while a statement or a call of it is under way, or its "
+        "answer is.",
+        show_default=False,
+    ),
 ]
 _PostgresKillsOption = Annotated[
-    int, typer.Option("--postgres-kills", min=0, help="How often PostgreSQL is killed.")
+    int | None,
+    typer.Option(
+        "--postgres-kills", min=0, help="How often PostgreSQL is killed.", show_default=False
+    ),
 ]
 _ParticipantKillsOption = Annotated[
-    int, typer.Option("--participant-kills", min=0, help="How often a participant is killed.")
+    int | None,
+    typer.Option(
+        "--participant-kills", min=0, help="How often a participant is killed.", show_default=False
+    ),
 ]
 _BrokerKillsOption = Annotated[
-    int, typer.Option("--broker-kills", min=0, help="How often the broker is killed.")
+    int | None,
+    typer.Option(
+        "--broker-kills", min=0, help="How often the broker is killed.", show_default=False
+    ),
 ]
 _FreezesOption = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--freezes", min=0, help="How often a coordinator is frozen for longer than its claims."
+        "--freezes",
+        min=0,
+        help="How often a coordinator is frozen for longer than its claims.",
+        show_default=False,
     ),
 ]
 _NetworkOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--network",
         min=0,
         help="How often a link between two processes fails, for 1 to 5 seconds. "
         "docs/testing.md lists how.",
+        show_default=False,
     ),
 ]
 _HostileOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--hostile",
         min=0,
         help="How often a participant answers what no participant may, for 1 to 5 seconds.",
+        show_default=False,
     ),
 ]
 _ParticipantFaultsOption = Annotated[
@@ -106,13 +129,14 @@ def chaos(
         int | None, typer.Option(min=0, help="Decides everything. Default: a new one, shown.")
     ] = None,
     seconds: _SecondsOption = None,
-    kills: _KillsOption = 10,
-    postgres_kills: _PostgresKillsOption = 2,
-    participant_kills: _ParticipantKillsOption = 2,
-    broker_kills: _BrokerKillsOption = 1,
-    freezes: _FreezesOption = 2,
-    network: _NetworkOption = 0,
-    hostile: _HostileOption = 0,
+    kills: _KillsOption = None,
+    point_kills: _PointKillsOption = None,
+    postgres_kills: _PostgresKillsOption = None,
+    participant_kills: _ParticipantKillsOption = None,
+    broker_kills: _BrokerKillsOption = None,
+    freezes: _FreezesOption = None,
+    network: _NetworkOption = None,
+    hostile: _HostileOption = None,
     participant_faults: _ParticipantFaultsOption = 0.0,
     coordinators: Annotated[
         int, typer.Option(min=1, max=8, help="Coordinator processes on one database.")
@@ -126,7 +150,9 @@ def chaos(
     """Kills real processes and cuts them off under load, and looks whether everything still holds.
 
     Starts PostgreSQL, NATS, four participants and several coordinators in a temporary folder, with
-    --network each behind links that can fail. Shops buy, capture, cancel, refund and look all the
+    links between them that can fail. Which faults are done is asked for by --kills, --point-kills,
+    --freezes, --postgres-kills, --participant-kills, --broker-kills, --network and --hostile; with
+    none of them, some of each. Shops buy, capture, cancel, refund and look all the
     while, and repeat what was not answered. All balances are read while it runs. When the last
     fault is over, every payment has to end, every ledger to balance, every journal to be whole,
     every settled state to be announced once, and nothing that a shop was told may have become
@@ -134,20 +160,21 @@ def chaos(
     The same seed does the same faults in the same order; what they hit is up to the machine.
     """
     with needing_embedded():
-        from fault_injection.chaos.havoc import Fault  # noqa: PLC0415 - slow
-        from fault_injection.chaos.run import ChaosPlan, fresh_seed  # noqa: PLC0415 - slow
+        from fault_injection.cli import chaotic  # noqa: PLC0415 - slow
 
-    plan = ChaosPlan(
-        seed=fresh_seed() if seed is None else seed,
-        faults={
-            Fault.KILL_COORDINATOR: kills,
-            Fault.KILL_POSTGRES: postgres_kills,
-            Fault.KILL_PARTICIPANT: participant_kills,
-            Fault.KILL_BROKER: broker_kills,
-            Fault.FREEZE_COORDINATOR: freezes,
-            Fault.NETWORK: network,
-            Fault.HOSTILE: hostile,
-        },
+    faults = {
+        "kills": kills,
+        "point-kills": point_kills,
+        "freezes": freezes,
+        "postgres-kills": postgres_kills,
+        "participant-kills": participant_kills,
+        "broker-kills": broker_kills,
+        "network": network,
+        "hostile": hostile,
+    }
+    plan = chaotic.plan_of(
+        seed,
+        faults,
         seconds=seconds,
         errors=participant_faults,
         coordinators=coordinators,
@@ -156,28 +183,4 @@ def chaos(
         lease_s=lease_s,
         quiet_s=quiet_s,
     )
-    _do(plan, output)
-
-
-def _do(plan: ChaosPlan, output: Format) -> None:
-    """Runs it in a folder that is gone afterwards. Raises Failure for what did not hold."""
-    from coordinator.cli import folders  # noqa: PLC0415 - slow
-    from coordinator.cli.interruption import Interrupted, Interruption  # noqa: PLC0415 - slow
-    from fault_injection.chaos.run import run  # noqa: PLC0415 - slow
-
-    say(f"seed {plan.seed}: {sum(plan.faults.values())} faults")
-    with Interruption() as interruption:
-        folder = folders.temporary()
-        try:
-            report = run(plan, folder / "stack", say, interruption)
-        except Interrupted:
-            say("interrupted; everything was stopped")
-            raise typer.Exit(130) from None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    emit(output, report.record(), report.view)
-    if report.violations:
-        raise Failure(
-            f"{len(report.violations)} things did not hold with seed {report.seed}",
-            hint="\n".join(report.violations[:20]),
-        )
+    chaotic.do(plan, output)

@@ -39,7 +39,8 @@ def test_g_and_h_whatever_is_killed_or_frozen_every_payment_ends_and_what_was_to
         ChaosPlan(
             seed=20261124,
             faults={
-                Fault.KILL_COORDINATOR: 27,
+                Fault.KILL_COORDINATOR: 11,
+                Fault.KILL_AT_A_POINT: 16,
                 Fault.FREEZE_COORDINATOR: 3,
                 Fault.KILL_POSTGRES: 5,
             },
@@ -65,7 +66,8 @@ def test_j_two_coordinators_eight_shops_and_every_kind_of_fault_for_a_minute() -
         ChaosPlan(
             seed=20261127,
             faults={
-                Fault.KILL_COORDINATOR: 4,
+                Fault.KILL_COORDINATOR: 2,
+                Fault.KILL_AT_A_POINT: 2,
                 Fault.FREEZE_COORDINATOR: 1,
                 Fault.KILL_PARTICIPANT: 3,
                 Fault.KILL_POSTGRES: 1,

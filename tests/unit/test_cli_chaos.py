@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 from coordinator.cli.main import app
 from coordinator.domain.machine import State
 from fault_injection.chaos import run as chaos
-from fault_injection.chaos.havoc import LINK_FAULTS, Fault, Strike, shuffled, spread
+from fault_injection.chaos.havoc import LINK_FAULTS, POINTS, Fault, Strike, shuffled, spread
 from fault_injection.chaos.history import Answer, History, percentile, reachable
 from fault_injection.chaos.readings import Reading
 from fault_injection.chaos.report import Recovery, Report, recoveries, waits
 from fault_injection.chaos.verdict import untrue
+from fault_injection.cli import chaotic
+from fault_injection.network.conditions import CONDITIONS
 
 STRIKE = Strike("kill a coordinator", "coordinator", 1.0, 1.0)
 CLEAN = Report(
@@ -43,7 +45,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[chaos.ChaosPlan]:
         seen.append(plan)
         return CLEAN
 
-    monkeypatch.setattr(chaos, "run", run)
+    monkeypatch.setattr(chaotic, "run", run)
     return seen
 
 
@@ -59,6 +61,12 @@ def test_options_become_the_plan_of_the_run(plans: list[chaos.ChaosPlan]) -> Non
     assert plan.seconds is None
     assert not plan.networked
     assert not plan.fronted
+
+
+def test_a_kill_at_a_point_needs_links(plans: list[chaos.ChaosPlan]) -> None:
+    assert CliRunner().invoke(app, ["chaos", "--point-kills", "1"]).exit_code == 0
+    assert [(plan.networked, plan.fronted) for plan in plans] == [(True, False)]
+    assert {point.kind for point in POINTS.values()} <= set(CONDITIONS)
 
 
 def test_with_a_network_there_are_links_and_with_seconds_an_end(
@@ -78,7 +86,6 @@ def test_participants_have_fronts_when_their_calls_are_to_go_wrong(
     assert CliRunner().invoke(app, ["chaos", *option]).exit_code == 0
     (plan,) = plans
     assert (plan.networked, plan.fronted) == (True, True)
-    assert plan.faults[Fault.HOSTILE] == (2 if option[0] == "--hostile" else 0)
     assert plan.manners.share == (0.05 if option[0] == "--participant-faults" else 0.0)
 
 
@@ -103,11 +110,31 @@ def test_a_run_without_a_seed_shows_the_one_it_took(plans: list[chaos.ChaosPlan]
 
 def test_what_did_not_hold_is_named_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = replace(CLEAN, violations=("S1: one yen too much",))
-    monkeypatch.setattr(chaos, "run", lambda *_all: broken)
+    monkeypatch.setattr(chaotic, "run", lambda *_all: broken)
     result = CliRunner().invoke(app, ["chaos", "--seed", "7"])
     assert result.exit_code == 1
     assert "1 things did not hold with seed 7" in result.stderr
     assert "S1: one yen too much" in result.stderr
+    assert "replay: kessai chaos --seed 7 --kills 6 --point-kills 6" in result.stderr
+
+
+def test_what_replays_a_run_asks_for_the_same_plan(plans: list[chaos.ChaosPlan]) -> None:
+    options = "--seed 7 --seconds 60 --kills 3 --hostile 2 --participant-faults 0.05 --pause-s 0.1"
+    assert CliRunner().invoke(app, ["chaos", *options.split()]).exit_code == 0
+    again = chaotic.replay(plans[0]).split()[1:]
+    assert CliRunner().invoke(app, again).exit_code == 0
+    assert plans[0] == plans[1]
+
+
+def test_without_a_fault_asked_for_there_are_some_of_each_and_otherwise_no_other(
+    plans: list[chaos.ChaosPlan],
+) -> None:
+    assert CliRunner().invoke(app, ["chaos"]).exit_code == 0
+    assert CliRunner().invoke(app, ["chaos", "--postgres-kills", "3"]).exit_code == 0
+    usual, asked = (plan.faults for plan in plans)
+    assert min(usual.values()) > 0
+    assert {fault: count for fault, count in asked.items() if count} == {Fault.KILL_POSTGRES: 3}
+    assert set(chaotic.OPTIONS.values()) == set(usual) == set(Fault)
 
 
 @pytest.mark.parametrize(
