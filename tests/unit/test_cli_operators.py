@@ -160,18 +160,35 @@ def test_a_service_that_is_there_and_says_nothing_is_not_to_be_started_once_more
     assert "look at its log" in service["advice"]
 
 
-def test_where_the_settings_are_what_the_service_stands_on_is_looked_at_from_here(
-    operate: Kessai, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = config.Settings.model_validate(
+def settings_of(**changes: str) -> config.Settings:
+    """Of a service whose every part is away."""
+    return config.Settings.model_validate(
         {
             "database_url": "postgresql://nobody@127.0.0.1:1/none",
             "participants": {"card": "127.0.0.1:1"},
             "callers": {"shop": "0" * 64},
             "seal_keys": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
             "nats_url": "nats://127.0.0.1:1",
+            **changes,
         }
     )
+
+
+def test_faults_that_the_settings_inject_are_told_from_here_as_well(
+    operate: Kessai, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(profile="staging", faults="slow@store,nth=3")
+    monkeypatch.setattr(config, "load", lambda **_flags: settings)
+    result = operate("doctor", *AWAY, "-o", "jsonl")
+    found = {each["name"]: each for each in map(json.loads, result.stdout.splitlines())}
+    assert found["faults"]["status"] == "warning"
+    assert "slow@store,from=3,count=1" in found["faults"]["finding"]
+
+
+def test_where_the_settings_are_what_the_service_stands_on_is_looked_at_from_here(
+    operate: Kessai, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of()
     monkeypatch.setattr(config, "load", lambda **_flags: settings)
     result = operate("doctor", *AWAY, "-o", "jsonl")
     assert result.exit_code == 1
