@@ -1,16 +1,9 @@
-"""Speaks `kessai.participant.v1` to one participant, and turns what it says into an Outcome.
+"""Speaks `kessai.participant.v1` to one participant; `participant_answers` says what it means.
 
-Two tables hold all the judgement: `_ANSWERS` (operation × status) and `_SUSPICIOUS` (gRPC codes
-that mean that the two sides disagree). Nothing else here decides. The rules behind them:
-
-- A refusal is an answer. A gRPC error of any kind is Unknown: the request may have arrived.
-- An answer counts only if it echoes what was asked (transaction, phase, amount); otherwise it is
-  Unknown, and a person is told.
-- REFUSED to a Cancel is a refusal after the decision: it is handed on as Refused, so that the step
-  rests for a while and is flagged (design §3.5). It must not count as cancelled: the participant
-  may mean "I refuse to undo" as well as "nothing is held".
-- Whatever a participant wrote is clipped, freed of control characters and, where the step's source
-  is a secret, of that secret, before it goes anywhere.
+Where the participant serves Perform, everything is asked over one stream (`participant_stream`): a
+call of its own for each question costs several times as much. One that does not is asked by a
+method for each question, and so is one whose stream broke, for a while: there one question's
+trouble is its own.
 
 The coordinator alone retries, so gRPC's own retries are off, and a call to a participant that is
 down fails at once instead of waiting for it.
@@ -19,10 +12,8 @@ down fails at once instead of waiting for it.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from enum import Enum, auto
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -32,27 +23,18 @@ from google.rpc import error_details_pb2, status_pb2
 from kessai.participant.v1 import participant_pb2 as pb
 from kessai.participant.v1 import participant_pb2_grpc as rpc
 
+from adapters.participant_answers import outcome_of, outcome_of_error
+from adapters.participant_stream import MAX_MESSAGE_BYTES, Stream, StreamEnded, Unheard
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.money import Money
-from coordinator.domain.outcome import (
-    CANCELLED_AT_PARTICIPANT,
-    UNKNOWN_TRANSACTION,
-    Applied,
-    NextAction,
-    Outcome,
-    Pending,
-    Refused,
-    Unknown,
-)
+from coordinator.domain.outcome import Outcome, Unknown
 from coordinator.domain.phase import Operation
 
-MAX_CODE = 64
-MAX_REASON = 200
-MAX_REFERENCE = 128
-MAX_URL = 2048
-MAX_MESSAGE_BYTES = 64 * 1024
-"""No message of the protocol that is used here comes near this, in either direction."""
+BROKEN_REST_S = 5.0
+"""For so long a participant whose stream broke is asked by single calls, in seconds."""
+NOT_SERVED_REST_S = 300.0
+"""For so long one that does not serve streams is: it may be replaced by a newer one."""
 
 _OPTIONS = (
     ("grpc.enable_retries", 0),
@@ -72,65 +54,21 @@ _OPTIONS = (
 )
 
 
-class _Meaning(Enum):
-    """What a status means as the answer to an operation. What is in no table is unexpected."""
-
-    APPLIED = auto()
-    """Done. The answer must name the amount, and it must be ours."""
-    FINAL = auto()
-    """Done, and final. What became final must be ours as well."""
-    PENDING = auto()
-    """Will be decided. The answer must name the amount, and it must be ours."""
-    REFUSED = auto()
-    """Refused for good, with the participant's code and reason."""
-    TOMBSTONE = auto()
-    """Refused for good because a Cancel came first."""
-    NOTHING_KNOWN = auto()
-    """The participant has not seen it: it may still be under way."""
-
-
-_ANSWERS: Mapping[tuple[Operation, int], _Meaning] = {
-    (Operation.TRY, pb.STATUS_HELD): _Meaning.APPLIED,
-    (Operation.TRY, pb.STATUS_PENDING): _Meaning.PENDING,
-    (Operation.TRY, pb.STATUS_REFUSED): _Meaning.REFUSED,
-    (Operation.TRY, pb.STATUS_CANCELLED): _Meaning.TOMBSTONE,
-    (Operation.QUERY, pb.STATUS_HELD): _Meaning.APPLIED,
-    (Operation.QUERY, pb.STATUS_CONFIRMED): _Meaning.FINAL,
-    (Operation.QUERY, pb.STATUS_PENDING): _Meaning.PENDING,
-    (Operation.QUERY, pb.STATUS_REFUSED): _Meaning.REFUSED,
-    (Operation.QUERY, pb.STATUS_CANCELLED): _Meaning.TOMBSTONE,
-    (Operation.QUERY, pb.STATUS_UNKNOWN_TRANSACTION): _Meaning.NOTHING_KNOWN,
-    (Operation.CONFIRM, pb.STATUS_CONFIRMED): _Meaning.FINAL,
-    (Operation.CONFIRM, pb.STATUS_REFUSED): _Meaning.REFUSED,
-    (Operation.CANCEL, pb.STATUS_CANCELLED): _Meaning.APPLIED,
-    (Operation.CANCEL, pb.STATUS_REFUSED): _Meaning.REFUSED,
-}
-
-_AMOUNT_MAY_BE_UNSET = {_Meaning.REFUSED, _Meaning.TOMBSTONE, _Meaning.NOTHING_KNOWN}
-"""A Try may be unknown to whoever answers one of these (and to every Cancel)."""
-
-_SUSPICIOUS = {
-    grpc.StatusCode.ALREADY_EXISTS,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.INVALID_ARGUMENT,
-}
-"""The participant understood and disagrees: another amount, a Confirm without a Try, a bad
-request."""
-
 _Request: TypeAlias = pb.TryRequest | pb.ConfirmRequest | pb.CancelRequest | pb.QueryRequest
-_Response: TypeAlias = pb.TryResponse | pb.ConfirmResponse | pb.CancelResponse | pb.QueryResponse
-
-_TAKEN_OUT = "[secret]"
-_WEB_ADDRESS = re.compile(r"https?://[!-~]+")
-_MAY_BE_SECRET = re.compile(r"(?=\S*[0-9_])\S{8,}")
-_NOT_CODE = re.compile(r"[^A-Z0-9_]+")
+_METHODS: Mapping[Operation, str] = {
+    Operation.TRY: "Try",
+    Operation.CONFIRM: "Confirm",
+    Operation.CANCEL: "Cancel",
+    Operation.QUERY: "Query",
+}
 
 
 class GrpcParticipant:
     """One participant at `target` (`host:port`). Implements `coordinator.ports.Participant`.
 
     The channel is made by the first call, in its running loop; `close()` ends it, and calls that
-    are still open then end as Unknown.
+    are still open then end as Unknown. Without `streams`, and with interceptors, which see each
+    question, every question is a call of its own.
     """
 
     def __init__(
@@ -138,16 +76,20 @@ class GrpcParticipant:
         target: str,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        streams: bool = True,
         interceptors: Sequence[Any] = (),  # grpc.aio.ClientInterceptor, which the stubs lack
     ) -> None:
-        self._target = target
+        self.target = target
         self._credentials = credentials
         self._interceptors = interceptors
+        self._streams = streams and not interceptors
         self._channel: grpc.aio.Channel | None = None
         self._stub: rpc.ParticipantServiceStub | None = None
+        self._stream: Stream | None = None
+        self._rest_until = 0.0
 
     def __repr__(self) -> str:
-        return f"GrpcParticipant({self._target!r})"
+        return f"GrpcParticipant({self.target!r})"
 
     async def perform(
         self, transaction_id: TransactionId, call: Call, hold_until: datetime
@@ -157,10 +99,10 @@ class GrpcParticipant:
         Raises nothing but asyncio.CancelledError, and that only when the calling task is cancelled.
         """
         try:
-            response = await self._send(transaction_id, call, hold_until)
-            return outcome_of(transaction_id, call, response)
+            return await self._ask(transaction_id, call, hold_until)
         except grpc.aio.AioRpcError as error:
-            return outcome_of_error(call, error)
+            details = error.details() or ""
+            return outcome_of_error(call, error.code(), _error_info_reason(error), details)
         except asyncio.CancelledError:
             # gRPC says the same when the channel was closed under an open call; that is no reason
             # to end the caller's task, and the request may have left.
@@ -174,55 +116,85 @@ class GrpcParticipant:
 
     async def close(self) -> None:
         """Ends the channel. Calls that are open end as Unknown; a later call opens it again."""
+        stream, self._stream = self._stream, None
         channel, self._channel, self._stub = self._channel, None, None
+        if stream is not None:
+            await stream.close()
         if channel is not None:
             await channel.close(None)
 
-    async def _send(
+    async def _ask(
         self, transaction_id: TransactionId, call: Call, hold_until: datetime
-    ) -> _Response | None:
+    ) -> Outcome:
         stub = self._stub or self._connect()
-        phase = call.phase.name
-        request: _Request
-        match call.operation:
-            case Operation.TRY:
-                method = stub.Try
-                request = pb.TryRequest(
-                    transaction_id=transaction_id,
-                    phase=phase,
-                    amount=_money(call.step.amount),
-                    account=call.step.source,
-                    hold_until=hold_until,
-                    refund_of=_original(call),
-                )
-            case Operation.CONFIRM:
-                method = stub.Confirm
-                request = pb.ConfirmRequest(
-                    transaction_id=transaction_id, phase=phase, amount=_money(call.step.final)
-                )
-            case Operation.CANCEL:
-                method = stub.Cancel
-                request = pb.CancelRequest(transaction_id=transaction_id, phase=phase)
-            case Operation.QUERY:
-                method = stub.Query
-                request = pb.QueryRequest(transaction_id=transaction_id, phase=phase)
-        response: _Response | None = await method(request, timeout=call.timeout_s)
-        return response
+        request = _request(transaction_id, call, hold_until)
+        stream = self._open_stream(stub)
+        left_s = call.timeout_s
+        if stream is not None:
+            clock = asyncio.get_running_loop().time
+            end = clock() + call.timeout_s
+            try:
+                reply = await stream.ask(request, call.timeout_s)
+            except Unheard:
+                left_s = end - clock()  # to ask again is safe: whatever it has done, it did once
+            except StreamEnded as ended:
+                return outcome_of_error(call, ended.status, ended.reason, ended.details)
+            else:
+                return _outcome_of_reply(transaction_id, call, reply)
+        method = getattr(stub, _METHODS[call.operation])
+        response = await method(request, timeout=left_s)
+        return outcome_of(transaction_id, call, None if response is None else response.answer)
+
+    def _open_stream(self, stub: rpc.ParticipantServiceStub) -> Stream | None:
+        """The stream to ask over; None while single calls are made."""
+        if not self._streams:
+            return None
+        now = asyncio.get_running_loop().time()
+        stream = self._stream
+        if stream is not None and stream.end is not None:
+            served = stream.end.status is not grpc.StatusCode.UNIMPLEMENTED
+            self._rest_until = now + (BROKEN_REST_S if served else NOT_SERVED_REST_S)
+            self._stream = stream = None
+        if stream is None and now >= self._rest_until:
+            self._stream = stream = Stream(stub)
+        return stream
 
     def _connect(self) -> rpc.ParticipantServiceStub:
         if self._credentials is None:
             self._channel = grpc.aio.insecure_channel(
-                self._target, options=_OPTIONS, interceptors=self._interceptors
+                self.target, options=_OPTIONS, interceptors=self._interceptors
             )
         else:
             self._channel = grpc.aio.secure_channel(
-                self._target,
+                self.target,
                 self._credentials,
                 options=_OPTIONS,
                 interceptors=self._interceptors,
             )
         self._stub = rpc.ParticipantServiceStub(self._channel)
         return self._stub
+
+
+def _request(transaction_id: TransactionId, call: Call, hold_until: datetime) -> _Request:
+    phase = call.phase.name
+    match call.operation:
+        case Operation.TRY:
+            return pb.TryRequest(
+                transaction_id=transaction_id,
+                phase=phase,
+                amount=_money(call.step.amount),
+                account=call.step.source,
+                hold_until=hold_until,
+                refund_of=_original(call),
+            )
+        case Operation.CONFIRM:
+            return pb.ConfirmRequest(
+                transaction_id=transaction_id, phase=phase, amount=_money(call.step.final)
+            )
+        case Operation.CANCEL:
+            return pb.CancelRequest(transaction_id=transaction_id, phase=phase)
+        case Operation.QUERY:
+            return pb.QueryRequest(transaction_id=transaction_id, phase=phase)
 
 
 def _original(call: Call) -> pb.OriginalStep | None:
@@ -236,95 +208,23 @@ def _money(money: Money | None) -> pb.Money:
     return pb.Money(currency_code=money.currency, minor_units=money.minor)
 
 
-def outcome_of(transaction_id: TransactionId, call: Call, response: _Response | None) -> Outcome:
-    """What an answer means; None is an answer that could not be decoded."""
-    if response is None:
-        return Unknown("MALFORMED_ANSWER", "the answer is not of the protocol", suspicious=True)
-    answer = response.answer
-    meaning = _ANSWERS.get((call.operation, answer.status))
-    wrong = _mismatch(transaction_id, call, answer, meaning)
-    if wrong:
-        return Unknown("ANSWER_MISMATCH", f"the answer has another {wrong}", suspicious=True)
-    match meaning:
-        case _Meaning.APPLIED:
-            return Applied(_reference(call, answer))
-        case _Meaning.FINAL:
-            # Only a Query can meet what it did not ask for.
-            asked = call.operation is Operation.QUERY
-            return Applied(_reference(call, answer), confirmed=asked)
-        case _Meaning.PENDING:
-            return Pending(_reference(call, answer), _next_action(call, answer))
-        case _Meaning.REFUSED:
-            reason = _clip(call, answer.refusal.reason, MAX_REASON)
-            return Refused(
-                _code(call, answer.refusal.code) or "REFUSED",
-                reason or f"{call.phase.title} refused without a reason",
-            )
-        case _Meaning.TOMBSTONE:
-            return Refused(CANCELLED_AT_PARTICIPANT, f"{call.phase.title} was cancelled before")
-        case _Meaning.NOTHING_KNOWN:
-            return Unknown(UNKNOWN_TRANSACTION, f"{call.phase.title} knows nothing of it")
-        case None:
-            status = answer.status
-            name = pb.Status.Name(status) if status in pb.Status.values() else str(status)
-            detail = f"{name} is no answer to {call.operation}"
-            return Unknown("UNEXPECTED_STATUS", detail, suspicious=True)
+def _outcome_of_reply(transaction_id: TransactionId, call: Call, reply: pb.Reply) -> Outcome:
+    match reply.WhichOneof("result"):
+        case "answer":
+            return outcome_of(transaction_id, call, reply.answer)
+        case "error":
+            error = reply.error
+            status = _STATUSES.get(error.code, grpc.StatusCode.UNKNOWN)
+            return outcome_of_error(call, status, error.reason, error.message)
+        case _:
+            return outcome_of(transaction_id, call, None)
 
 
-def outcome_of_error(call: Call, error: grpc.aio.AioRpcError) -> Unknown:
-    """What a gRPC error means: never a refusal, whatever it says."""
-    status = error.code()
-    reason = _error_info_reason(error)
-    return Unknown(
-        (_code(call, reason) if reason else "") or status.name,
-        _clip(call, error.details() or "", MAX_REASON),
-        suspicious=status in _SUSPICIOUS,
-    )
-
-
-def _mismatch(
-    transaction_id: TransactionId, call: Call, answer: pb.Answer, meaning: _Meaning | None
-) -> str:
-    """The field in which the answer is about something else, or an empty string."""
-    if answer.transaction_id != transaction_id:
-        return "transaction_id"
-    if answer.phase != call.phase.name:
-        return "phase"
-    if not answer.HasField("amount"):
-        must = meaning is not None and meaning not in _AMOUNT_MAY_BE_UNSET
-        return "amount" if must and call.operation is not Operation.CANCEL else ""
-    wrong = _differs(answer.amount, call.step.amount)
-    if wrong or meaning is not _Meaning.FINAL:
-        return wrong
-    # Whoever does not say how much has confirmed all of it.
-    confirmed = answer.confirmed if answer.HasField("confirmed") else answer.amount
-    return _differs(confirmed, call.step.final)
-
-
-def _differs(given: pb.Money, money: Money | None) -> str:
-    if money is None or given.minor_units != money.minor:
-        return "amount"
-    return "currency" if given.currency_code != money.currency else ""
-
-
-def _reference(call: Call, answer: pb.Answer) -> str:
-    """The participant's reference; nothing when that could be, or contain, the secret.
-
-    Once the secret is forgotten nobody can tell, and the reference of the Try is kept.
-    """
-    reference = _clip(call, answer.reference, MAX_REFERENCE)
-    return "" if _TAKEN_OUT in reference else reference
-
-
-def _next_action(call: Call, answer: pb.Answer) -> NextAction | None:
-    """What the customer has to do: only a web address, which is what callers hand on."""
-    action = answer.next_action
-    secret = call.step.source if call.step.secret else ""
-    if secret and secret.lower() in f"{action.url} {action.kind}".lower():
-        return None
-    if len(action.url) > MAX_URL or not _WEB_ADDRESS.fullmatch(action.url):
-        return None
-    return NextAction(_clip(call, action.kind, MAX_CODE), action.url)
+_STATUSES = {
+    status.value[0]: status
+    for status in grpc.StatusCode
+    if status is not grpc.StatusCode.OK  # an error that says OK says nothing
+}
 
 
 def _error_info_reason(error: grpc.aio.AioRpcError) -> str:
@@ -341,34 +241,3 @@ def _error_info_reason(error: grpc.aio.AioRpcError) -> str:
         except DecodeError:
             return ""
     return ""
-
-
-def _code(call: Call, text: str) -> str:
-    """`text` as a stable code: capitals, digits and underscores, at most MAX_CODE of them."""
-    if not text:
-        return ""
-    clipped = (_clip(call, text, MAX_CODE) if call.step.source else text).upper()
-    return _NOT_CODE.sub("_", clipped).strip("_")[:MAX_CODE]
-
-
-def _without_secrets(call: Call, text: str) -> str:
-    """`text` without the step's secret, in whatever case it is written.
-
-    After the Try the secret is forgotten, so that it cannot be looked for: then every word that
-    might be one (eight characters or more, with a digit or an underscore) is taken out.
-    """
-    step = call.step
-    if not step.secret:
-        return text
-    if step.source:
-        return re.sub(re.escape(step.source), _TAKEN_OUT, text, flags=re.IGNORECASE)
-    return _MAY_BE_SECRET.sub(_TAKEN_OUT, text)
-
-
-def _clip(call: Call, text: str, limit: int) -> str:
-    """At most `limit` printable characters of `text`, without the step's secret."""
-    # Before clipping: half a token at the end would be no less of a leak.
-    text = _without_secrets(call, text)[:limit]
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else " " for character in text)

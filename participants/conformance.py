@@ -8,7 +8,7 @@ from outside (that an answer is durable) it says it cannot check. The rules them
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import grpc
@@ -19,10 +19,11 @@ from participants.conformance_probe import CheckOptions, Garbled, Probe
 from participants.conformance_reading import READING_RULES
 from participants.conformance_rules import FENCE_RULES
 from participants.conformance_steps import Broken, NotApplicable, NotCheckable, Rule
+from participants.conformance_stream import STREAM_RULES, StreamProbe, serves_streams
 
 __all__ = ["RULES", "CheckOptions", "Report", "Result", "Verdict", "check"]
 
-RULES = (*FENCE_RULES, *READING_RULES, *AMOUNT_RULES)
+RULES = (*FENCE_RULES, *READING_RULES, *AMOUNT_RULES, *STREAM_RULES)
 
 
 class Verdict(StrEnum):
@@ -67,8 +68,9 @@ class Report:
 def check(target: str, options: CheckOptions, rules: Sequence[Rule] = RULES) -> Report:
     """Checks the rules at `target` (`HOST:PORT`). Raises nothing that the participant could cause.
 
-    It takes some seconds, writes some 150 transactions, confirms some of them and refunds
-    some of these: use an account made for tests. What is left held is cancelled.
+    It takes some seconds, writes some 300 transactions, confirms some of them and refunds
+    some of these: use an account made for tests. What is left held is cancelled. Where Perform is
+    served, every rule is checked over it as well.
     """
     channel_options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(target, options=channel_options) as channel:
@@ -76,7 +78,22 @@ def check(target: str, options: CheckOptions, rules: Sequence[Rule] = RULES) -> 
         if error:
             return Report(target, f"{target}: {error}", ())
         probe = Probe(channel, options)
-        return Report(target, "", tuple(_check_one(rule, probe) for rule in rules))
+        results = [_check_one(rule, probe) for rule in rules]
+        if serves_streams(probe):
+            stream = StreamProbe(channel, options)
+            results = [_also_over(stream, *each) for each in zip(rules, results, strict=True)]
+            stream.end()
+        return Report(target, "", tuple(results))
+
+
+def _also_over(stream: StreamProbe, rule: Rule, result: Result) -> Result:
+    """The result, unless the rule is kept by single calls and broken over the stream."""
+    if result.verdict is not Verdict.KEPT or rule in STREAM_RULES:
+        return result
+    also = _check_one(rule, stream)
+    if also.verdict is not Verdict.BROKEN:
+        return result
+    return replace(also, seen=f"over Perform, {also.seen}")
 
 
 def _why_unusable(channel: grpc.Channel, options: CheckOptions) -> str:

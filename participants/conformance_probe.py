@@ -12,9 +12,9 @@ from kessai.participant.v1 import participant_pb2 as pb
 
 from participants import world
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["ParticipantService"].full_name
+SERVICE = pb.DESCRIPTOR.services_by_name["ParticipantService"].full_name
 
-_RESPONSES: dict[str, type[Message]] = {
+RESPONSES: dict[str, type[Message]] = {
     "Try": pb.TryResponse,
     "Confirm": pb.ConfirmResponse,
     "Cancel": pb.CancelResponse,
@@ -26,7 +26,7 @@ _RESPONSES: dict[str, type[Message]] = {
 class CheckOptions:
     """What the kit works with.
 
-    account          an account whose Trys are answered HELD, good for some 40 times the amount; a
+    account          an account whose Trys are answered HELD, good for some 80 times the amount; a
                      few of the payments are confirmed for good, others refunded
     currency_code    ISO 4217
     amount_minor     of every payment, in minor units
@@ -87,7 +87,7 @@ class Probe:
 
     def __init__(self, channel: grpc.Channel, options: CheckOptions) -> None:
         self.options = options
-        self._channel = channel
+        self.channel = channel
         self._open: set[tuple[str, str]] = set()
 
     def money(self, amount_minor: int | None = None, currency_code: str | None = None) -> pb.Money:
@@ -153,8 +153,12 @@ class Probe:
 
     def query(self, transaction_id: str, **changes: Any) -> Reply:
         """Sends a Query."""
+        return self.ask("Query", self.query_request(transaction_id, **changes))
+
+    def query_request(self, transaction_id: str, **changes: Any) -> pb.QueryRequest:
+        """A Query."""
         fields = {"transaction_id": transaction_id, "phase": self.options.phase}
-        return self.ask("Query", pb.QueryRequest(**(fields | changes)))
+        return pb.QueryRequest(**(fields | changes))
 
     def ask(self, operation: str, request: Message) -> Reply:
         """Sends one request and waits for what comes back."""
@@ -186,8 +190,8 @@ class Probe:
 
     def _send(self, operation: str, request: Message) -> Any:
         # The bytes are left as they are: they are what is compared.
-        call: Any = self._channel.unary_unary(
-            f"/{_SERVICE}/{operation}",
+        call: Any = self.channel.unary_unary(
+            f"/{SERVICE}/{operation}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=lambda raw: raw,
         )
@@ -196,7 +200,7 @@ class Probe:
     def _receive(self, operation: str, request: Message, future: Any) -> Reply:
         try:
             raw = future.result()
-            message = _RESPONSES[operation].FromString(raw)
+            message = RESPONSES[operation].FromString(raw)
         except grpc.RpcError as error:
             code, details = _failure(error)
             return Reply(operation, code=code, details=details)

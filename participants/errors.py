@@ -18,6 +18,17 @@ class FenceError(Exception):
     reason = "INTERNAL"
 
 
+class InvalidRequest(FenceError):
+    """A malformed request; carries one (field, description) pair for each rule that it breaks."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, violations: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field} {what}" for field, what in violations))
+        self.violations = violations
+
+
 class DifferentRequest(FenceError):
     """A repeat that differs from the first request in amount, currency or account."""
 

@@ -96,6 +96,7 @@ async def serve_until(
     finally:
         _log.info("stopping", address=address)
         await checks.enter_graceful_shutdown()
+        service.end_streams()
         await server.stop(grace_s)
 
 

@@ -8,7 +8,7 @@ itself and hands what it raises to `status_of`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -23,26 +23,18 @@ from kessai.participant.v1 import participant_pb2_grpc as rpc
 from protovalidate import Validator, Violation
 
 from participants import world
-from participants.errors import ERROR_DOMAIN, FenceError
-from participants.fence import Fence
+from participants.errors import ERROR_DOMAIN, FenceError, InvalidRequest
+from participants.fence import Fence, Request
+from participants.performing import Conversation
 
 Asked = TypeVar("Asked", bound=Message)
 Answered = TypeVar("Answered", bound=Message)
+A = TypeVar("A")
+B = TypeVar("B")
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 _log = structlog.get_logger("kessai.participant")
 _VALIDATOR = Validator()
-
-
-class InvalidRequest(FenceError):
-    """A malformed request; carries one (field, description) pair for each rule that it breaks."""
-
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "INVALID_REQUEST"
-
-    def __init__(self, violations: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{field} {what}" for field, what in violations))
-        self.violations = violations
 
 
 def require_valid(request: Message) -> None:
@@ -87,36 +79,47 @@ class ParticipantService(rpc.ParticipantServiceServicer):
     def __init__(self, fence: Fence, executor: Executor) -> None:
         self._fence = fence
         self._executor = executor
+        self._stop = asyncio.Event()
 
     async def Try(  # noqa: N802  gRPC
         self, request: pb.TryRequest, context: Context
     ) -> pb.TryResponse:
         """Holds."""
-        return await _answer("try", request, context, self.perform_try)
+        return await _or_abort("try", request, context, self.perform_try)
 
     async def Confirm(  # noqa: N802  gRPC
         self, request: pb.ConfirmRequest, context: Context
     ) -> pb.ConfirmResponse:
         """Makes final."""
-        return await _answer("confirm", request, context, self.perform_confirm)
+        return await _or_abort("confirm", request, context, self.perform_confirm)
 
     async def Cancel(  # noqa: N802  gRPC
         self, request: pb.CancelRequest, context: Context
     ) -> pb.CancelResponse:
         """Undoes."""
-        return await _answer("cancel", request, context, self.perform_cancel)
+        return await _or_abort("cancel", request, context, self.perform_cancel)
 
     async def Query(  # noqa: N802  gRPC
         self, request: pb.QueryRequest, context: Context
     ) -> pb.QueryResponse:
         """Reads."""
-        return await _answer("query", request, context, self.perform_query)
+        return await _or_abort("query", request, context, self.perform_query)
+
+    async def Perform(  # noqa: N802  gRPC
+        self, request_iterator: AsyncIterator[pb.PerformRequest], context: Context
+    ) -> None:
+        """Answers many questions over one call."""
+        await Conversation(self, context.write).perform(request_iterator, self._stop)
 
     async def ListTransactions(  # noqa: N802  gRPC
         self, request: pb.ListTransactionsRequest, context: Context
     ) -> pb.ListTransactionsResponse:
         """Lists."""
-        return await _answer("list", request, context, self.perform_list)
+        return await _or_abort("list", request, context, self.perform_list)
+
+    def end_streams(self) -> None:
+        """Every stream ends once what was asked over it is answered; a server stops for them."""
+        self._stop.set()
 
     async def perform_try(self, request: pb.TryRequest) -> pb.TryResponse:
         """Asks the fence about a request that is well formed; so do the methods below."""
@@ -140,17 +143,55 @@ class ParticipantService(rpc.ParticipantServiceServicer):
         """Lists."""
         return await self._in_thread(self._fence.list_transactions, request)
 
-    async def _in_thread(self, work: Callable[[Asked], Answered], request: Asked) -> Answered:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work, request)
+    async def perform_alone(self, request: Request) -> pb.Answer:
+        """See `Performer`."""
+        match request:
+            case pb.TryRequest():
+                return (await _answer("try", request, self.perform_try)).answer
+            case pb.ConfirmRequest():
+                return (await _answer("confirm", request, self.perform_confirm)).answer
+            case pb.CancelRequest():
+                return (await _answer("cancel", request, self.perform_cancel)).answer
+            case pb.QueryRequest():
+                return (await _answer("query", request, self.perform_query)).answer
+
+    async def perform_together(self, requests: Sequence[Request]) -> Sequence[pb.Answer]:
+        """See `Performer`."""
+        started = world.elapsed_s()
+        answers = await self._in_thread(self._fence.answer_together, requests)
+        seconds = _since(started)
+        for answer in answers:
+            _log.info(
+                "answered",
+                operation="perform",
+                transaction_id=answer.transaction_id,
+                phase=answer.phase,
+                status=pb.Status.Name(answer.status),
+                refusal=answer.refusal.code,
+                seconds=seconds,
+            )
+        return answers
+
+    def check(self, request: Request) -> None:
+        """See `Performer`."""
+        require_valid(request)
+
+    def takes_long(self, _request: Request) -> bool:
+        """See `Performer`."""
+        return False
+
+    def keeps_back_s(self, _request: Request) -> float:
+        """See `Performer`."""
+        return 0.0
+
+    async def _in_thread(self, work: Callable[[A], B], asked: A) -> B:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, asked)
 
 
 async def _answer(
-    operation: str,
-    request: Asked,
-    context: Context,
-    perform: Callable[[Asked], Awaitable[Answered]],
+    operation: str, request: Asked, perform: Callable[[Asked], Awaitable[Answered]]
 ) -> Answered:
-    """What `perform` answers, or a gRPC error with its reason. One log line either way."""
+    """What `perform` answers. One log line either way. Raises FenceError, and nothing else."""
     log = _log.bind(
         operation=operation,
         transaction_id=getattr(request, "transaction_id", ""),
@@ -162,18 +203,31 @@ async def _answer(
         response = await perform(request)
     except FenceError as error:
         log.info("not done", reason=error.reason, seconds=_since(started))
-        await _fail(context, error)
+        raise
     except asyncio.CancelledError:
         log.info("the client has gone", seconds=_since(started))
         raise
-    except Exception:
+    except Exception as error:
         log.exception("failed", seconds=_since(started))
-        await _fail(context, FenceError("internal error"))
+        raise FenceError("internal error") from error
     answer = getattr(response, "answer", None)
     if isinstance(answer, pb.Answer):
         log = log.bind(status=pb.Status.Name(answer.status), refusal=answer.refusal.code)
     log.info("answered", seconds=_since(started))
     return response
+
+
+async def _or_abort(
+    operation: str,
+    request: Asked,
+    context: Context,
+    perform: Callable[[Asked], Awaitable[Answered]],
+) -> Answered:
+    """What `perform` answers, or a gRPC error with its reason."""
+    try:
+        return await _answer(operation, request, perform)
+    except FenceError as error:
+        await _fail(context, error)
 
 
 async def _fail(context: Context, error: FenceError) -> NoReturn:

@@ -17,9 +17,10 @@ from participants import world
 from participants.card import Card
 from participants.card_tokens import CardToken, read_token
 from participants.errors import RequestLost
-from participants.fence import Fence
+from participants.fence import Fence, Request
 from participants.service import ParticipantService
 
+_SLOW_BEFORE = frozenset({CardToken.LATE_TRY, CardToken.TIMEOUT_BEFORE_TRY})
 _SEEN_LIMIT = 10_000
 _LATE_LIMIT = 1_000
 
@@ -65,6 +66,15 @@ class CardService(ParticipantService):
         await self._keep_back(request)
         return response
 
+    def takes_long(self, request: Request) -> bool:
+        """Whether its token keeps it back before anything is done."""
+        return isinstance(request, pb.TryRequest) and read_token(request.account) in _SLOW_BEFORE
+
+    def keeps_back_s(self, request: Request) -> float:
+        """As the token of its Try wants."""
+        late = self._card.takes_late_answer(request.transaction_id, request.phase)
+        return self._slow_reply_s if late else 0.0
+
     async def close(self) -> None:
         """Forgets the Trys that are still on their way, as a network would."""
         late = tuple(self._late)
@@ -91,8 +101,8 @@ class CardService(ParticipantService):
             task.exception()  # looked at, or asyncio complains where the caller has gone
 
     async def _keep_back(self, request: pb.TryRequest | pb.ConfirmRequest) -> None:
-        if self._card.takes_late_answer(request.transaction_id, request.phase):
-            await world.sleep(self._slow_reply_s)
+        if wait_s := self.keeps_back_s(request):
+            await world.sleep(wait_s)
 
     def _is_first(self, request: pb.TryRequest) -> bool:
         key = (request.transaction_id, request.phase)

@@ -66,7 +66,7 @@ def check(
     account: Annotated[
         str | None,
         typer.Option(
-            help="An account made for tests, good for 40 times the amount; a few payments are "
+            help="An account made for tests, good for 80 times the amount; a few payments are "
             "confirmed for good, others refunded. Default: one that the participants of "
             "`kessai up` know.",
             show_default=False,
@@ -98,7 +98,7 @@ def check(
 ) -> None:
     """Reports which rules of the participant protocol a service keeps, in any language.
 
-    Writes some 150 small transactions there: never point it at accounts of real people.
+    Writes some 300 small transactions there: never point it at accounts of real people.
     """
     from participants.conformance import CheckOptions  # noqa: PLC0415 - slow
     from participants.conformance import check as run  # noqa: PLC0415 - slow

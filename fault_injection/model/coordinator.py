@@ -1,7 +1,7 @@
 """The coordinator of the model: the real rules, asked once for each thing they can be asked.
 
 `decide`, `record`, `advance` and `as_recovered` are the service's own, and so is the table that
-turns an answer into an outcome (`adapters.participant_grpc.outcome_of`). What is checked is then
+turns an answer into an outcome (`adapters.participant_answers.outcome_of`). What is checked is then
 the code, not somebody's memory of it. It stays cheap because a coordinator's `View` is small: the
 state and each step's status. All that the rules ask beside it is abstracted into a choice:
 
@@ -13,16 +13,15 @@ attempts   0 or so many that the pivot is asked with Query, at any moment
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import product
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from kessai.participant.v1 import participant_pb2 as pb
 
-from adapters.participant_grpc import outcome_of
+from adapters.participant_answers import outcome_of
 from coordinator.domain import decide as rules
 from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
@@ -50,14 +49,6 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 _MINOR = 100
 _CALLER = Failure("CANCELLED_BY_CALLER", "the caller cancelled")
 _DECIDED = frozenset({State.CAPTURING, State.SETTLING, State.PAID})
-
-_Response: TypeAlias = pb.TryResponse | pb.ConfirmResponse | pb.CancelResponse | pb.QueryResponse
-_RESPONSES: Mapping[Operation, Callable[..., _Response]] = {
-    Operation.TRY: pb.TryResponse,
-    Operation.CONFIRM: pb.ConfirmResponse,
-    Operation.CANCEL: pb.CancelResponse,
-    Operation.QUERY: pb.QueryResponse,
-}
 
 
 class View(NamedTuple):
@@ -216,7 +207,7 @@ class Coordinator:
             transaction_id=_ID, phase=phase.name, amount=money, status=f"STATUS_{status}"
         )
         call = rules.Call(phase, operation, step, phase.retry.timeout_s)
-        return outcome_of(_ID, call, _RESPONSES[operation](answer=named))
+        return outcome_of(_ID, call, named)
 
     def _unanswered(self, state: State) -> Outcome:
         if self._switches.timeout_is_refusal and state is State.CAPTURING:

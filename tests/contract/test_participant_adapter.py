@@ -1,13 +1,14 @@
 """The gRPC adapter against a participant that says whatever the test wants, over a real
-connection."""
+connection, by single calls and over one stream."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,11 +16,13 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from kessai.participant.v1 import participant_pb2 as pb
 from kessai.participant.v1 import participant_pb2_grpc as rpc
 
-from adapters.participant_grpc import MAX_CODE, MAX_REASON, MAX_REFERENCE, GrpcParticipant
+from adapters.participant_answers import MAX_CODE, MAX_REASON, MAX_REFERENCE
+from adapters.participant_grpc import GrpcParticipant
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, NextAction, Outcome, Pending, Refused, Unknown
@@ -76,6 +79,49 @@ class Scripted(rpc.ParticipantServiceServicer):
         return pb.QueryResponse(answer=await self._take(request, context))
 
 
+SERVED: type[Scripted] = Scripted
+"""What a test's participant is; see `wire`."""
+
+
+class Aborted(Exception):
+    """What a handler's `abort` says instead of an answer."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
+        super().__init__(details)
+        status = dict(trailers).get("grpc-status-details-bin", b"")
+        info = error_details_pb2.ErrorInfo()
+        with suppress(DecodeError):
+            for detail in status_pb2.Status.FromString(status).details:
+                detail.Unpack(info)
+        self.error = pb.Error(code=code.value[0], reason=info.reason, message=details)
+
+
+class AskedContext:
+    """The context of one question of a stream."""
+
+    async def abort(self, code: grpc.StatusCode, details: str, trailers: Any = ()) -> None:
+        raise Aborted(code, details, trailers)
+
+
+class Streaming(Scripted):
+    """The same, over streams too; every question is answered by a task of its own."""
+
+    async def Perform(self, request_iterator: Any, context: Any) -> None:  # noqa: N802
+        async with asyncio.TaskGroup() as tasks:
+            async for message in request_iterator:
+                for ask in message.asks:
+                    tasks.create_task(self._reply(ask, context))
+
+    async def _reply(self, ask: pb.Ask, context: Any) -> None:
+        reply = pb.Reply(number=ask.number)
+        try:
+            request = getattr(ask, str(ask.WhichOneof("request")))
+            reply.answer.CopyFrom(await self._take(request, AskedContext()))
+        except Aborted as aborted:
+            reply.error.CopyFrom(aborted.error)
+        await context.write(pb.PerformResponse(replies=[reply]))
+
+
 class Behind(FaultyParticipant):
     """Behind the wrapper and the interceptor that inject faults, with none."""
 
@@ -91,25 +137,30 @@ class Behind(FaultyParticipant):
 Adapter: TypeAlias = GrpcParticipant | Behind
 
 
-@pytest.fixture(params=["bare", "no faults"], autouse=True)
-def made_of(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What `at` makes."""
-    global _behind  # noqa: PLW0603 - the helpers below are plain functions
-    _behind = request.param != "bare"
-    yield
-    _behind = False
+ADAPTER: type[Adapter] = GrpcParticipant
+"""What asks it; see `wire`."""
 
 
-_behind = False
+@pytest.fixture(
+    params=[(Scripted, GrpcParticipant), (Streaming, GrpcParticipant), (Scripted, Behind)],
+    ids=["single", "stream", "no faults"],
+    autouse=True,
+)
+def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the participant of the test can be asked, and who asks it."""
+    served, adapter = request.param
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "SERVED", served)
+    monkeypatch.setattr(module, "ADAPTER", adapter)
 
 
 def at(target: str) -> Adapter:
-    return Behind(target) if _behind else GrpcParticipant(target)
+    return ADAPTER(target)
 
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[tuple[Adapter, Scripted]]:
-    servicer = Scripted(handler)
+    servicer = SERVED(handler)
     server = grpc.aio.server()
     _serve(server, servicer)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -23,6 +23,8 @@ from participants.totals import ledger_breaks, ledger_totals
 from tests.support.participant_breakage import (
     BREAKAGES,
     Breakage,
+    ForgetfulStreams,
+    NoStreams,
     broken_points,
     says_no_refunds_to_large_ones,
 )
@@ -161,6 +163,27 @@ def test_an_address_where_nothing_listens_is_a_clear_error() -> None:
     assert not report.ok
     assert report.results == ()
     assert report.error == "127.0.0.1:1: nothing answers gRPC there within 0.3 s"
+
+
+def test_what_is_broken_over_streams_alone_is_told_with_that(database: str) -> None:
+    with running("points", database_url=database, seeds=_seeds("stream")) as address:
+        kept = check(address, _options("stream"))
+    breakage = Breakage(service=ForgetfulStreams)
+    with broken_points(breakage, database, _seeds("forgetful")) as address:
+        report = check(address, _options("forgetful"))
+    assert kept.ok, _verdicts(kept)
+    broken = {result.rule: result.seen for result in report.broken}
+    assert broken["1a"].startswith("over Perform, "), _verdicts(report)
+
+
+def test_a_service_without_streams_keeps_every_rule_and_is_told_that_it_has_none(
+    database: str,
+) -> None:
+    with broken_points(Breakage(service=NoStreams), database, _seeds("single")) as address:
+        report = check(address, _options("single"))
+    assert report.ok, _verdicts(report)
+    absent = {r.rule for r in report.results if r.verdict is Verdict.NOT_APPLICABLE}
+    assert absent == {"13a", "13b"}
 
 
 @contextmanager

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import grpc
 import sqlalchemy as sa
 from kessai.participant.v1 import participant_pb2 as pb
 
+from participants import world
 from participants.database import create_tables, in_transaction, make_engine
 from participants.errors import FenceError
 from participants.fence import Fence
 from participants.fence_table import FENCE, FENCE_METADATA
 from participants.ledger import ACCOUNTS, LEDGER_METADATA
+from participants.performing import Conversation
 from participants.points import Points
 from participants.server import OnReady, run_in_thread, serve_until
 from participants.service import Context, ParticipantService
@@ -41,6 +44,7 @@ class Breakage:
     query: Override | None = None
     list_transactions: Override | None = None
     validates: bool = True
+    service: type[ParticipantService] = ParticipantService
 
 
 class BrokenFence(Fence):
@@ -69,6 +73,9 @@ class BrokenFence(Fence):
 
     def query(self, request: pb.QueryRequest) -> Any:
         return self._do(self.breakage.query, request, super().query)
+
+    def answer_together(self, _requests: Any) -> Any:
+        raise FenceError("each alone, so that each meets the breakage")
 
     def list_transactions(self, request: pb.ListTransactionsRequest) -> Any:
         return self._do(self.breakage.list_transactions, request, super().list_transactions)
@@ -105,6 +112,45 @@ class CarelessService(ParticipantService):
         return pb.ConfirmResponse(answer=_echo(request, pb.STATUS_CONFIRMED))
 
 
+class OneBehindService(ParticipantService):
+    """Answers over a stream with the number of the question before."""
+
+    async def Perform(self, request_iterator: Any, context: Context) -> None:  # noqa: N802
+        async def write(response: pb.PerformResponse) -> None:
+            numbers = [reply.number for reply in response.replies]
+            for reply, number in zip(response.replies, numbers[-1:] + numbers[:-1], strict=True):
+                reply.number = number
+            await context.write(response)
+
+        await Conversation(self, write).perform(request_iterator, asyncio.Event())
+
+
+class NoStreams(ParticipantService):
+    """Serves single calls alone."""
+
+    async def Perform(self, _request_iterator: Any, context: Context) -> None:  # noqa: N802
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no Perform here")
+
+
+class ForgetfulStreams(ParticipantService):
+    """What is asked over a stream has a reference of its own each time."""
+
+    async def perform_alone(self, request: Any) -> pb.Answer:
+        answer = await super().perform_alone(request)
+        answer.reference = world.new_transaction_id()
+        return answer
+
+
+class AllOrNothingService(ParticipantService):
+    """Ends the stream for one question that is malformed."""
+
+    def check(self, request: Any) -> None:
+        try:
+            super().check(request)
+        except FenceError as error:
+            raise ValueError(str(error)) from error
+
+
 def broken_points(
     breakage: Breakage, database_url: str, seeds: Mapping[str, int]
 ) -> AbstractContextManager[str]:
@@ -115,7 +161,7 @@ def broken_points(
         create_tables(engine, FENCE_METADATA, LEDGER_METADATA)
         in_transaction(engine, lambda connection: Points().prepare(connection, seeds))
         with ThreadPoolExecutor(16) as executor:
-            make = ParticipantService if breakage.validates else CarelessService
+            make = breakage.service if breakage.validates else CarelessService
             service = make(BrokenFence(engine, breakage), executor)
             await serve_until(stop, service, listen="127.0.0.1:0", on_ready=on_ready, grace_s=0.2)
         engine.dispose()
@@ -537,4 +583,6 @@ BREAKAGES: dict[str, Breakage] = {
     "12f": Breakage(try_=_late_refund_counts),
     "12g": Breakage(try_=_remembers, confirm=_counts_the_whole),
     "12h": Breakage(try_=_remembers, confirm=_refunds_in_words),
+    "13a": Breakage(service=OneBehindService),
+    "13b": Breakage(service=AllOrNothingService),
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from kessai.participant.v1 import participant_pb2 as pb
 
-from adapters.participant_grpc import outcome_of
+from adapters.participant_answers import outcome_of
 from coordinator.domain.decide import Call
 from coordinator.domain.outcome import Refused
 from coordinator.domain.phase import Operation
@@ -32,13 +30,7 @@ def refusal(operation: Operation, source: str, code: str, reason: str) -> Refuse
         status=pb.STATUS_REFUSED,
         refusal=pb.Refusal(code=code, reason=reason),
     )
-    response: Any = {
-        Operation.TRY: pb.TryResponse,
-        Operation.CONFIRM: pb.ConfirmResponse,
-        Operation.CANCEL: pb.CancelResponse,
-        Operation.QUERY: pb.QueryResponse,
-    }[operation](answer=answer)
-    found = outcome_of(ID, Call(BOTH.by_name["card_charge"], operation, step, 1.0), response)
+    found = outcome_of(ID, Call(BOTH.by_name["card_charge"], operation, step, 1.0), answer)
     assert isinstance(found, Refused)
     return found
 

@@ -9,10 +9,10 @@ from participants import world
 from participants.business import HoldRequest
 from participants.card_tokens import CardToken, limit_minor, read_token
 from participants.database import normalise_url
-from participants.errors import FenceError, InvalidPageToken
+from participants.errors import FenceError, InvalidPageToken, InvalidRequest
 from participants.listing import list_page
 from participants.serve import ServeOptions, parse_seeds, serve
-from participants.service import InvalidRequest, require_valid, status_of
+from participants.service import require_valid, status_of
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])

@@ -57,6 +57,11 @@ class ParticipantServiceStub:
                 request_serializer=kessai_dot_participant_dot_v1_dot_participant__pb2.QueryRequest.SerializeToString,
                 response_deserializer=kessai_dot_participant_dot_v1_dot_participant__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Perform = channel.stream_stream(
+                '/kessai.participant.v1.ParticipantService/Perform',
+                request_serializer=kessai_dot_participant_dot_v1_dot_participant__pb2.PerformRequest.SerializeToString,
+                response_deserializer=kessai_dot_participant_dot_v1_dot_participant__pb2.PerformResponse.FromString,
+                _registered_method=True)
         self.ListTransactions = channel.unary_unary(
                 '/kessai.participant.v1.ParticipantService/ListTransactions',
                 request_serializer=kessai_dot_participant_dot_v1_dot_participant__pb2.ListTransactionsRequest.SerializeToString,
@@ -96,6 +101,14 @@ class ParticipantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Perform(self, request_iterator, context):
+        """Takes any number of the four questions above over one call, many in a message, and answers each
+        by its number. A service that does not serve it is asked by the methods above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTransactions(self, request, context):
         """Lists what the participant knows, oldest change first, for reconciliation.
         """
@@ -125,6 +138,11 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=kessai_dot_participant_dot_v1_dot_participant__pb2.QueryRequest.FromString,
                     response_serializer=kessai_dot_participant_dot_v1_dot_participant__pb2.QueryResponse.SerializeToString,
+            ),
+            'Perform': grpc.stream_stream_rpc_method_handler(
+                    servicer.Perform,
+                    request_deserializer=kessai_dot_participant_dot_v1_dot_participant__pb2.PerformRequest.FromString,
+                    response_serializer=kessai_dot_participant_dot_v1_dot_participant__pb2.PerformResponse.SerializeToString,
             ),
             'ListTransactions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTransactions,
@@ -241,6 +259,33 @@ class ParticipantService:
             '/kessai.participant.v1.ParticipantService/Query',
             kessai_dot_participant_dot_v1_dot_participant__pb2.QueryRequest.SerializeToString,
             kessai_dot_participant_dot_v1_dot_participant__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Perform(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/kessai.participant.v1.ParticipantService/Perform',
+            kessai_dot_participant_dot_v1_dot_participant__pb2.PerformRequest.SerializeToString,
+            kessai_dot_participant_dot_v1_dot_participant__pb2.PerformResponse.FromString,
             options,
             channel_credentials,
             insecure,
