@@ -129,9 +129,13 @@ class Connection:
                 writer.close()
             else:
                 _abort(writer)
-        for writer in self._writers:
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        try:
+            for writer in self._writers:
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+        finally:
+            for writer in self._writers:  # reset while it was being closed
+                writer.transport.abort()
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes | None:

@@ -31,7 +31,7 @@ def outcome(plan: ChaosPlan) -> Report:
     return report
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_g_and_h_whatever_is_killed_or_frozen_every_payment_ends_and_what_was_told_stays_true() -> (
     None
 ):
@@ -49,7 +49,7 @@ def test_g_and_h_whatever_is_killed_or_frozen_every_payment_ends_and_what_was_to
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [20261125, 20261126])
 def test_i_whatever_the_network_does_for_a_minute_every_payment_ends_as_it_was_told(
     seed: int,
@@ -60,7 +60,7 @@ def test_i_whatever_the_network_does_for_a_minute_every_payment_ends_as_it_was_t
     assert len(report.faults) > 5  # kinds: the seed decides which
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_j_two_coordinators_eight_shops_and_every_kind_of_fault_for_a_minute() -> None:
     outcome(
         ChaosPlan(

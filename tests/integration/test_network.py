@@ -155,6 +155,19 @@ def test_more_than_any_buffer_takes_passes_whole() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("size", [40_000, 20_000_000])
+def test_a_link_is_closed_although_nobody_reads_what_it_carries(size: int) -> None:
+    async def scenario() -> None:
+        async with linked() as (link, _):
+            _, writer = await call(link)
+            writer.transport.pause_reading()  # type: ignore[attr-defined] # it is a socket's
+            writer.write(bytes(size))
+            writer.write_eof()
+            await until(lambda: link.traffic.passed >= min(size, carried.CHUNK))
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("fault", "heard"),
     [("requests-late", b"one"), ("replies-late", b"onetwo"), ("partition", b"one")],
