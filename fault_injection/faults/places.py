@@ -23,10 +23,11 @@ _CALLED = tuple(name for name, phase in PHASES.items() if phase.participant)
 
 
 def _methods(*files: tuple[Any, str]) -> tuple[str, ...]:
+    """The services' methods. With rules about them, no question goes over a stream of many."""
     found: list[str] = []
     for file, service in files:
         methods = file.DESCRIPTOR.services_by_name[service].methods
-        found += [method.name for method in methods]
+        found += [method.name for method in methods if not method.client_streaming]
     return tuple(found)
 
 

@@ -51,6 +51,12 @@ def test_every_method_of_the_store_is_a_place() -> None:
     assert all(callable(getattr(Store, name)) for name in DETAILS[Area.STORE])
 
 
+def test_what_is_asked_of_a_participant_is_a_place_of_the_wire_by_its_method() -> None:
+    methods = {method.lower() for method in DETAILS[Area.OUTGOING]}
+    assert set(Operation) <= methods
+    assert "perform" not in methods, "a stream of questions, which no rule is about"
+
+
 @pytest.mark.parametrize(
     "text",
     [
