@@ -27,6 +27,7 @@ from adapters.sqlite.statements import SqliteStatements
 from adapters.sqlite.store import PortClock
 from coordinator.domain.transaction import Change
 from coordinator.ports import Clock, CommitResult
+from fault_injection.lives import alive
 
 _TIMEOUT_S = 60
 _OUR_TABLES = "transactions, steps, journal, outbox, flow_pauses"
@@ -157,8 +158,10 @@ class CountingStore(SqlStore):
     async def commit(self, change: Change) -> CommitResult:
         """See `Store.commit`."""
         self.before_commit(change)
+        await alive()
         result = await super().commit(change)
         self.after_commit(change)
+        await alive()
         return result
 
 

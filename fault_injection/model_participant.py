@@ -26,6 +26,7 @@ from coordinator.domain.outcome import (
 )
 from coordinator.domain.phase import Operation
 from coordinator.ports import Clock
+from fault_injection.lives import outside
 
 
 class Held(StrEnum):
@@ -143,9 +144,10 @@ class ModelParticipant:
             await self.clock.sleep(delay_s)
             deed()
 
-        task = asyncio.create_task(later())
+        nobodys = outside()
+        task = asyncio.create_task(later(), context=nobodys)
         self._deliveries.add(task)
-        task.add_done_callback(self._deliveries.discard)
+        task.add_done_callback(self._deliveries.discard, context=nobodys)
 
     def _apply(self, transaction_id: TransactionId, call: Call, fault: Fault | None) -> Outcome:
         key = (transaction_id, call.phase.name)

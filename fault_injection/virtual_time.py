@@ -6,18 +6,25 @@ timeout. There are no sockets and no threads: `run_in_executor` calls directly.
 
 With a seed, whatever is ready at one moment runs in an order of the seed's, and what an executor
 does takes a few milliseconds: the same program runs in as many ways as there are seeds.
+
+Whatever belongs to a life that is over (`lives`) is dropped instead of run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import heapq
 import random  # noqa: TID251 - seeded: the order of what is ready
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+
+from fault_injection.lives import Life, life_of
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,10 +59,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """See the head of this module."""
 
     _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _timer_cancelled_count: int
 
     def __init__(self, seed: int | None = None) -> None:
         self._skipper = _Skipper()
         super().__init__(self._skipper)
+        self._buried: list[asyncio.Handle] = []
+        self._ended: list[Life] = []
+        self._kept: list[asyncio.Task[Any]] = []
         self._chance = None if seed is None else random.Random(seed)  # noqa: S311 - an order
         if self._chance is not None:
             self._skipper.before = self._shuffle
@@ -63,6 +75,70 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Seconds since the loop was made, in virtual time."""
         return self._skipper.now_s
+
+    def call_soon(  # type: ignore[override] # any callback
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """See `asyncio`. What belongs to a life that is over is never called."""
+        context = contextvars.copy_context() if context is None else context
+        handle = asyncio.Handle(callback, args, self, context)
+        life = life_of(context)
+        (self._ready if life is None or not life.over else self._buried).append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override] # any callback
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """See `asyncio`, and `call_soon`."""
+        context = contextvars.copy_context() if context is None else context
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        life = life_of(context)
+        if life is None or not life.over:
+            heapq.heappush(self._scheduled, timer)
+            timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as asyncio
+        else:
+            self._buried.append(timer)
+        return timer
+
+    def create_task(  # type: ignore[override] # any coroutine
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        """See `asyncio`. A life keeps count of its tasks."""
+        task = super().create_task(coro, name=name, context=context)
+        life = life_of(context)
+        if life is not None:
+            life.tasks.add(task)
+        return task
+
+    def bury(self, life: Life) -> None:
+        """See `lives.Graveyard`."""
+        self._ended.append(life)
+        for handle in (*self._ready, *self._scheduled):
+            context: Context = handle._context  # type: ignore[attr-defined] # noqa: SLF001
+            if not handle.cancelled() and life_of(context) is life:
+                handle._cancelled = True  # noqa: SLF001 - `cancel` lets go of what it calls
+                self._timer_cancelled_count += isinstance(handle, asyncio.TimerHandle)
+                self._buried.append(handle)
+        for task in life.tasks:
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - nobody waits for it at the end
+            task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
+            self._kept.append(task)
+
+    def close(self) -> None:
+        """See `asyncio`."""
+        for life in self._ended:
+            life.throw_away()
+        super().close()
+        for kept in (self._buried, self._ended, self._kept):
+            kept.clear()
 
     def run_in_executor(  # type: ignore[override] # a future either way
         self, _executor: object, function: Callable[..., T], *arguments: Any

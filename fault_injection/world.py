@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-import random  # noqa: TID251 - seeded: this is the simulated Randomness
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from adapters.guarded_participant import Guard, GuardedParticipant
 from adapters.memory import MemoryPublisher
@@ -46,7 +44,9 @@ from coordinator.ports import BreakerState, Clock
 from coordinator.telemetry import AlsoCommitted
 from fault_injection.databases import CountingStore, Database, Sqlite
 from fault_injection.invariants import Scene
+from fault_injection.lives import Life, outside
 from fault_injection.model_participant import ModelParticipant, Script, no_faults
+from fault_injection.seeded import SeededIds, SeededRandomness
 from fault_injection.virtual_time import VirtualClock
 from phases.flows import FLOW_ROWS, bind_flows
 from phases.registry import PHASES
@@ -59,28 +59,6 @@ LEASE_S = 30.0
 RECOVER_EVERY_S = 5.0
 LIMIT_S = 3600.0
 """Longer than any outage that the tests inject, with every backoff on top, in seconds."""
-
-
-class SeededIds:
-    """Transaction IDs 1, 2, 3 … in the form of UUIDv7."""
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-
-    def transaction_id(self) -> TransactionId:
-        """The next one."""
-        return TransactionId(str(uuid.UUID(int=(7 << 76) | (2 << 62) | next(self._numbers))))
-
-
-class SeededRandomness:
-    """Jitter from a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - jitter is not cryptography
-
-    def draw(self) -> float:
-        """Uniform in 0..1."""
-        return self._random.random()
 
 
 class Crash(SystemExit):
@@ -150,6 +128,19 @@ class RecordingPublisher(MemoryPublisher):
             self.events.append(event)
 
 
+class LivingDriver(Driver):
+    """A driver whose tasks end with the life of its process, whoever made it start them."""
+
+    life: Life
+
+    def _task(
+        self, transaction_id: TransactionId, run: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        task = self.life.start(run, transaction_id)
+        task.add_done_callback(self._ended)
+        return task
+
+
 class World:
     """One database, model participants, one broker, and at any time at most one coordinator."""
 
@@ -201,7 +192,8 @@ class World:
 
     async def close(self) -> None:
         """Stops everything."""
-        await self.driver.drain(0)
+        if not self.life.over:
+            await self.driver.drain(0)
         await self.store.close()
         self.database.close()
 
@@ -216,7 +208,8 @@ class World:
         self.intake = Intake(
             store=self.store, clock=self.clock, observer=self.observer, policy=self.pausing
         )
-        self.driver = Driver(
+        self.life = Life(self.owner)
+        self.driver = LivingDriver(
             store=self.store,
             participants=self.guarded,
             flows=FLOWS,
@@ -226,6 +219,7 @@ class World:
             owner=self.owner,
             patience_s=1.0,
         )
+        self.driver.life = self.life
         self.cancel = Cancel(
             store=self.store,
             driver=self.driver,
@@ -275,39 +269,39 @@ class World:
         self.relay = Relay(store=self.store, publisher=self.publisher, observer=self.observer)
 
     async def crash(self) -> None:
-        """The process dies: its tasks vanish, the database and the participants stay."""
-        tasks = self.driver.tasks
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """The process dies: what it had in memory vanishes, as its connections to the database do.
+
+        The database and the participants stay.
+        """
+        self._die()
+
+    def _die(self) -> None:
+        self.life.end()
+        before, self.store = self.store, self._new_store(self.owner)
+        for hook in ("before_commit", "after_commit"):
+            setattr(self.store, hook, getattr(before, hook))
 
     def crash_at(self, number: int, *, after: bool) -> None:
         """Kills the process before (or just after) its n-th commit, and starts another one."""
         commits = itertools.count(1)
 
         def maybe_crash(_change: Change) -> None:
-            if next(commits) != number:
-                return
-            self.crashes += 1
-            for task in self.driver.tasks:
-                task.cancel()
-            self._revival = asyncio.create_task(self._revive())
-            if not after:
-                raise asyncio.CancelledError
+            if next(commits) == number:
+                self.crashes += 1
+                self._die()
+                self._revival = asyncio.create_task(self._revive(), context=outside())
 
         setattr(self.store, "after_commit" if after else "before_commit", maybe_crash)
 
     async def _revive(self) -> None:
-        await self.crash()
         self.restart()
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What a caller does: asks, and asks again when the process died before it answered."""
         while True:
-            asking = asyncio.ensure_future(ask())
-            await asyncio.wait([asking])
-            if not asking.cancelled():
-                return asking.result()
+            asked = await self.life.ask(ask)
+            if asked is not None and not asked.cancelled():
+                return asked.result()
             if self._revival is not None:
                 await self._revival
 

@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from adapters.postgres.trouble import ConnectionLost
 from adapters.sealing import Sealer
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import PublishFailed, StoreUnavailable
@@ -23,6 +22,7 @@ from coordinator.domain.transaction import Change, OutboxEvent, Transaction
 from coordinator.ports import Clock, CommitResult
 from fault_injection.coverage.tally import BROKER, DIED, GIVEN_UP, STORE, Attempt, Tally
 from fault_injection.databases import CountingStore, Database
+from fault_injection.lives import alive
 from fault_injection.model_participant import Fault, ModelParticipant, Script
 from fault_injection.simulation.swarm import BROKER_AWAY, DATABASE_AWAY, fault_name
 from fault_injection.simulation.trace import Trace
@@ -66,10 +66,10 @@ class Fate(Protocol):
         """Raises what befalls a group of writes at this point, if anything."""
 
     def committing(self, store: CountingStore) -> None:
-        """A commit is about to be handed over. Raises CancelledError when its process dies."""
+        """A commit is about to be handed over. Its process may die of it."""
 
     def committed(self, store: CountingStore) -> None:
-        """A commit came back."""
+        """A commit came back. Its process may die of it."""
 
     def check_decided(self, transaction_id: TransactionId, call: Call) -> None:
         """A call leaves; it must not leave before its decision is durable."""
@@ -88,7 +88,6 @@ class SimulatedStore(CountingStore):
             faults=self._fault,
         )
         self._fate, self._database, self._time = fate, database, clock
-        self.dead = False
         self._under_way: dict[Attempt, None] = {}
         self._latest: Attempt | None = None
 
@@ -110,16 +109,18 @@ class SimulatedStore(CountingStore):
             outcome = _words(type(result).__name__)
             self._latest = attempt
             self._fate.committed(self)
+            await alive()
         except StoreUnavailable:
             outcome = "unavailable"
             raise
         finally:
             del self._under_way[attempt]
-            attempt.ends("" if self.dead else outcome)
+            attempt.ends(outcome)
         return result
 
     async def _commit(self, change: Change, subject: str) -> CommitResult:
         self._fate.committing(self)
+        await alive()
         after = change.after
         about = f"{self._owner} commit v{after.version} {after.state}"
         self._fate.trace.add(subject, about)
@@ -142,19 +143,17 @@ class SimulatedStore(CountingStore):
         return await super().claim_events(limit, lease_s) if self._may_find(_UNPUBLISHED) else []
 
     def _may_find(self, statement: str) -> bool:
-        if self.dead or self._fate.is_away(DATABASE_AWAY):
+        if self._fate.is_away(DATABASE_AWAY):
             return True  # it fails
         now = self._time.now().replace(tzinfo=None).isoformat(" ", "microseconds")
         return bool(self._database.rows(statement, now, now))
 
     def _unit(self, work: Callable[[sa.Connection], T]) -> T:
-        if self.dead or self._fate.is_away(DATABASE_AWAY):
+        if self._fate.is_away(DATABASE_AWAY):
             raise StoreUnavailable("the database is away")
         return super()._unit(work)
 
     def _fault(self, point: str) -> None:
-        if self.dead and point == "before_write":
-            raise ConnectionLost
         try:
             self._fate.database_fault(point)
         except Exception as error:

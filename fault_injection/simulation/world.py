@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from coordinator.ports import Clock
 from fault_injection.coverage.tally import Tally, flow_label
 from fault_injection.databases import CountingStore, Database, Sqlite
 from fault_injection.invariants import Scene, Violation
+from fault_injection.lives import Life, outside
 from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.callers import Told, one_of, transaction_of
@@ -80,13 +81,13 @@ _EXPECTED = (StoreUnavailable.__name__, PublishFailed.__name__)
 
 @dataclass(eq=False)
 class Process:
-    """One coordinator, its background loop, and what callers ask of it now."""
+    """One coordinator and its background loop."""
 
     name: str
     store: SimulatedStore
     driver: Driver
     loop: asyncio.Task[None]
-    asked: dict[asyncio.Future[Any], None] = field(default_factory=dict)
+    life: Life
 
 
 class SimulatedWorld(World):
@@ -148,8 +149,9 @@ class SimulatedWorld(World):
         self.store = store = SimulatedStore(self, name, self.database, self.clock)
         super().restart()
         self.trace.add(name, "starts")
-        loop = asyncio.create_task(self._work(self.recover, self.renew, self.relay, self.driver))
-        self.processes.append(Process(name, store, self.driver, loop))
+        work = self._work(self.recover, self.renew, self.relay, self.driver)
+        loop = self.life.start(work, name)
+        self.processes.append(Process(name, store, self.driver, loop, self.life))
         self._down.clear()
         self._up.set()
 
@@ -171,9 +173,8 @@ class SimulatedWorld(World):
             return  # nobody is there who could die
         self._armed, self._commits_left = crash, crash.commits
         if not crash.commits:
-            self._die()
+            self._fall()
         await self._down.wait()
-        await self._end(self.processes[-1])
         await self.clock.sleep(crash.down_s)
         self.restart()
 
@@ -182,7 +183,7 @@ class SimulatedWorld(World):
         self.healed = True
         self.trace.add("world", "is healed")
         if self._armed is not None:
-            self._die()
+            self._fall()
 
     def committing(self, store: CountingStore) -> None:
         """See `Fate`. The coordinator that callers ask may die of it."""
@@ -190,16 +191,15 @@ class SimulatedWorld(World):
             return
         self.processes[-1].store.meets(self._armed.moment)
         if self._armed.moment is Moment.DURING:
-            asyncio.get_running_loop().call_later(DURING_S, self._die)
+            asyncio.get_running_loop().call_later(DURING_S, self._fall, context=outside())
             return
-        self._die()
-        raise asyncio.CancelledError
+        self._fall()
 
     def committed(self, store: CountingStore) -> None:
         """See `Fate`."""
         if self._counts_down(store, Moment.AFTER):
             self.processes[-1].store.meets(Moment.AFTER)
-            self._die()
+            self._fall()
 
     def _counts_down(self, store: CountingStore, *moments: Moment) -> bool:
         if store is not self.store or self._armed is None or self._armed.moment not in moments:
@@ -207,19 +207,20 @@ class SimulatedWorld(World):
         self._commits_left -= 1
         return self._commits_left == 0
 
-    def _die(self) -> None:
+    def _fall(self) -> None:
+        """The coordinator that was to die does."""
+        if self._armed is not None:
+            self._armed = None
+            self.kill(self.processes[-1])
+
+    def kill(self, process: Process) -> None:
         """What the coordinator had in memory vanishes; nothing of it reaches the database."""
-        if self._armed is None:
-            return
-        process = self.processes[-1]
-        self._armed = None
         self.crashes += 1
-        self._up.clear()
-        self._down.set()
         self.trace.add(process.name, "dies")
-        process.store.dead = True
-        for task in self._tasks_of(process):
-            task.cancel()
+        process.life.end()
+        if process is self.processes[-1]:
+            self._up.clear()
+            self._down.set()
 
     def second(self) -> Process | None:
         """Another coordinator comes, and is asked from now on; returns the one before."""
@@ -236,6 +237,8 @@ class SimulatedWorld(World):
         await self._end(process)
 
     async def _end(self, process: Process) -> None:
+        if process.life.over:
+            return
         tasks = self._tasks_of(process)
         for task in tasks:
             task.cancel()
@@ -243,7 +246,7 @@ class SimulatedWorld(World):
 
     @staticmethod
     def _tasks_of(process: Process) -> list[asyncio.Future[Any]]:
-        return [process.loop, *process.asked, *process.driver.tasks]
+        return [process.loop, *process.life.asked, *process.driver.tasks]
 
     async def close(self) -> None:
         """Stops everything."""
@@ -282,14 +285,11 @@ class SimulatedWorld(World):
         while True:
             await self._up.wait()
             process, before = self.processes[-1], self.told.copy()
-            asking = asyncio.ensure_future(self._ask(ask))
-            process.asked[asking] = None
-            await asyncio.wait([asking])
-            del process.asked[asking]
-            if asking.cancelled():
+            asked = await process.life.ask(lambda: self._ask(ask))
+            if asked is None or asked.cancelled():
                 continue
             try:
-                answer = asking.result()
+                answer = asked.result()
             except (StoreUnavailable, Overloaded, FlowPaused, LostTheRace):
                 await self.clock.sleep(ASK_AGAIN_S)
                 continue
@@ -322,6 +322,8 @@ class SimulatedWorld(World):
     def check_rest(self) -> None:
         """S18: nothing is left to do, and nothing broke. Raises Violation."""
         for process in self.processes:
+            if process.life.over:
+                continue
             if process.loop.done() and not process.loop.cancelled():
                 raise Violation(f"bug: the loop of {process.name}: {process.loop.exception()!r}")
             busy = process.driver.in_flight, process.driver.committing, process.store.queued

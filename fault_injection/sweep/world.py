@@ -13,6 +13,7 @@ from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from fault_injection.business_paths import Path, paths_of
 from fault_injection.databases import CountingStore
+from fault_injection.lives import outside
 from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.parts import SimulatedParticipant
@@ -78,7 +79,9 @@ class SweptWorld(SimulatedWorld):
     async def quiet(self) -> None:
         """Returns when no coordinator does anything, and the broker has every event."""
         while self.database.rows(_UNPUBLISHED) or any(
-            process.driver.in_flight or process.store.queued for process in self.processes
+            process.driver.in_flight or process.store.queued
+            for process in self.processes
+            if not process.life.over
         ):
             await self.clock.sleep(RECOVER_EVERY_S)
 
@@ -122,26 +125,23 @@ class SweptWorld(SimulatedWorld):
 
     def committing(self, store: CountingStore) -> None:
         """See `Fate`. The coordinator that commits may die of it."""
-        if self._process_of(store).store.dead:
-            return  # it hands over what nobody takes any more
         fault = self.reach(places.COMMIT)
         if self.crashes:
             fault = self.reach(places.RECOVERY) or fault
         if fault:
             self._process_of(store).store.meets(fault)
         if fault == places.CRASH_DURING:
-            asyncio.get_running_loop().call_later(DURING_S, self._kill, store)
+            loop = asyncio.get_running_loop()
+            loop.call_later(DURING_S, self._kill, store, context=outside())
         elif fault == places.CRASH_AFTER:
             self._dying.add(store)
         elif fault == places.CRASH_BEFORE:
             self._kill(store)
-            raise asyncio.CancelledError
 
     def committed(self, store: CountingStore) -> None:
         """See `Fate`. With two coordinators, the other one comes after the first commit."""
         if store in self._dying:
             self._kill(store)
-            raise asyncio.CancelledError
         if not self._alone:
             self._alone = True
             self.restart()
@@ -149,22 +149,16 @@ class SweptWorld(SimulatedWorld):
     def _kill(self, store: CountingStore) -> None:
         """What this coordinator had in memory vanishes; nothing of it reaches the database."""
         process = self._process_of(store)
-        if process.store.dead:
+        if process.life.over:
             return
-        self.crashes += 1
-        self.trace.add(process.name, "dies")
-        process.store.dead = True
-        if process is self.processes[-1]:
-            self._up.clear()
-        for task in self._tasks_of(process):
-            task.cancel()
-        self._revivals.append(asyncio.create_task(self._replace(process)))
+        self.kill(process)
+        replacing = asyncio.create_task(self._replace(process), context=outside())
+        self._revivals.append(replacing)
 
     def _process_of(self, store: CountingStore) -> Process:
         return next(each for each in self.processes if each.store is store)
 
     async def _replace(self, process: Process) -> None:
-        await self._end(process)
         if process is self.processes[-1]:
             self.restart()
         self._heal_if_spent()

@@ -54,7 +54,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("fault_injection/network/link.py", "random"): "seeded: jitter and resets of a network",
     ("fault_injection/virtual_time.py", "asyncio.sleep"): "a Clock; its loop's time is virtual",
     ("fault_injection/virtual_time.py", "random"): "seeded: the order of what is ready",
-    ("fault_injection/world.py", "random"): "seeded: all that a simulation calls chance",
+    ("fault_injection/seeded.py", "random"): "seeded: all that a simulation calls chance",
     ("participants/world.py", "asyncio.sleep"): "participants stand alone: their own clock",
     ("participants/world.py", "datetime.datetime.now"): "participants stand alone: their own clock",
     ("participants/world.py", "time"): "participants stand alone: their own clock",
