@@ -1,9 +1,10 @@
 """A coordinator process whose participants answer at once, in process: only Kessai is measured.
 
 Reads its settings from the environment like `kessai serve`; prints its address when it serves.
-`BENCH_DELAY_S` makes every participant take that long; with `BENCH_HANG` each payment meets a
-participant that never answers, a third of them at the card's Try, a third at its Confirm, and a
-third at the Confirms after it.
+With `BENCH_WIRE` (single or stream) participants are those that `KESSAI_PARTICIPANTS` names, asked
+by single calls or over one stream each. `BENCH_DELAY_S` makes every participant in process take
+that long; with `BENCH_HANG` each payment meets one that never answers, a third of them at the
+card's Try, a third at its Confirm, and a third at the Confirms after it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from datetime import datetime
 
 import uvloop
 
+from adapters.participant_grpc import GrpcParticipant
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
@@ -29,6 +31,7 @@ from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.outcome import Applied, Outcome
 from coordinator.domain.phase import Operation
+from coordinator.ports import Participant
 from coordinator.telemetry import LogObserver, configure_logs
 from coordinator.world import World
 
@@ -106,7 +109,7 @@ def usage(in_flight: int) -> str:
     )
 
 
-async def main(settings: Settings, delay_s: float, *, hangs: bool) -> None:
+async def main(settings: Settings, delay_s: float, wire: str, *, hangs: bool) -> None:
     """Serves until SIGTERM; every line on stdin is answered by a line of usage."""
     keys = [base64.b64decode(key.get_secret_value()) for key in settings.seal_keys]
     url = settings.database_url.get_secret_value()
@@ -114,9 +117,17 @@ async def main(settings: Settings, delay_s: float, *, hangs: bool) -> None:
     owner = ids.transaction_id()
     store = PostgresStore(url, owner=owner, sealer=Sealer(keys), lease_s=settings.lease_s)
     await store.start()
+    participants: dict[str, Participant] = (
+        {
+            name: GrpcParticipant(address, streams=wire == "stream")
+            for name, address in settings.participants.items()
+        }
+        if wire
+        else dict.fromkeys(("points", "card", "merchant"), InProcess(delay_s, hangs=hangs))
+    )
     world = World(
         store=store,
-        participants=dict.fromkeys(("points", "card", "merchant"), InProcess(delay_s, hangs=hangs)),
+        participants=participants,
         publisher=None,
         clock=SystemClock(),
         ids=ids,
@@ -149,4 +160,5 @@ if __name__ == "__main__":
     delay = os.environ.get("BENCH_DELAY_S", "0")  # noqa: TID251 - a script of its own
     hang = "BENCH_HANG" in os.environ  # noqa: TID251 - a script of its own
     settle_memory()
-    uvloop.run(main(configured, float(delay), hangs=hang))
+    over = os.environ.get("BENCH_WIRE", "")  # noqa: TID251 - a script of its own
+    uvloop.run(main(configured, float(delay), over, hangs=hang))

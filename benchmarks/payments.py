@@ -1,12 +1,12 @@
-"""The first benchmark: payments per second, latency, CPU and memory of one coordinator process.
+"""Payments per second, latency, CPU and memory of one coordinator process.
 
     make bench
 
 Two cores are shared by the coordinator, PostgreSQL and the load generator. Participants are in
-process and answer at once, so that only Kessai and its database are measured; fsync and
-synchronous_commit are on. Every scenario is run several times, interleaved with the yardstick
-(pgbench: three commits of hand-written SQL, 32 clients), because absolute figures of a shared
-machine drift.
+process and answer at once, so that only Kessai and its database are measured; or they are a process
+of their own, asked by single calls and over one stream each. fsync and synchronous_commit are on.
+Every scenario is run several times, interleaved with the yardstick (pgbench: three commits of
+hand-written SQL, 32 clients), because absolute figures of a shared machine drift.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,20 @@ class Run:
     others: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """How many payments are in flight, and how participants are asked; no `wire`: in process."""
+
+    in_flight: int
+    wire: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.in_flight}, {_WIRES[self.wire]}"
+
+
+_WIRES = {"": "in process", "single": "single calls", "stream": "one stream"}
+
+
 class Bench:
     """A database, and coordinator processes over it."""
 
@@ -77,7 +91,9 @@ class Bench:
         migrate(self.url)
 
     @contextmanager
-    def coordinator(self, delay_s: float = 0.0, **more: str) -> Iterator[subprocess.Popen[str]]:
+    def coordinator(
+        self, more: Mapping[str, str] | None = None, *, delay_s: float = 0.0
+    ) -> Iterator[subprocess.Popen[str]]:
         """A coordinator process; its first line is its address. `more` of its environment."""
         environment = os.environ | {  # noqa: TID251 - handed on to the child
             "KESSAI_DATABASE_URL": self.url,
@@ -92,7 +108,7 @@ class Bench:
             # The slow participants of the memory run are slower than a Try may take.
             "KESSAI_PAUSE_LIMIT": "0",
             "BENCH_DELAY_S": str(delay_s),
-            **more,
+            **(more or {}),
         }
         with subprocess.Popen(
             [sys.executable, "-m", "benchmarks.coordinator"],
@@ -107,13 +123,18 @@ class Bench:
                 process.terminate()
                 process.communicate(timeout=30)
 
-    def payments(self, in_flight: int, seconds: float) -> Run:
+    def payments(self, scenario: Scenario, seconds: float) -> Run:
         """One run of the load against a fresh coordinator."""
-        with self.coordinator() as process:
+        with ExitStack() as stack:
+            more: dict[str, str] = {}
+            if scenario.wire:
+                addresses = first_line(stack.enter_context(participants()))
+                more = {"BENCH_WIRE": scenario.wire, "KESSAI_PARTICIPANTS": addresses}
+            process = stack.enter_context(self.coordinator(more))
             address = first_line(process)
-            load(address, min(in_flight, 64), 1.0)
+            load(address, min(scenario.in_flight, 64), 1.0)
             before = usage(process)
-            result = load(address, in_flight, seconds)
+            result = load(address, scenario.in_flight, seconds)
             after = usage(process)
         states = result["states"]
         paid = states.pop("PAID", 0)
@@ -127,7 +148,7 @@ class Bench:
 
     def memory(self, in_flight: int, delay_s: float) -> tuple[float, int, int]:
         """(bytes per payment in flight, payments in flight, threads) at slow participants."""
-        with self.coordinator(delay_s) as process:
+        with self.coordinator(delay_s=delay_s) as process:
             address = first_line(process)
             load(address, 64, 0.1, wait=False)
             before = usage(process)
@@ -178,6 +199,22 @@ class Bench:
         return float(found[1])
 
 
+@contextmanager
+def participants() -> Iterator[subprocess.Popen[str]]:
+    """The participants as a process; its first line is their addresses, as JSON."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.participants"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
 def first_line(process: subprocess.Popen[str]) -> str:
     """What a coordinator says next. Ends the program when it says nothing more."""
     assert process.stdout is not None
@@ -224,7 +261,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each scenario")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a run")
     parser.add_argument("--in-flight", type=int, nargs="*", default=[1, 64, 512])
-    parser.add_argument("--memory", type=int, default=5000, help="payments in flight for memory")
+    parser.add_argument(
+        "--wire",
+        type=int,
+        default=512,
+        help="payments in flight over gRPC to participants; 0: none",
+    )
+    parser.add_argument(
+        "--memory", type=int, default=5000, help="payments in flight for memory; 0: none"
+    )
     options = parser.parse_args()
     console = Console(width=max(Console().width, 130))  # a narrower table would cut the figures
     folder = Path(tempfile.mkdtemp(prefix="kessai-bench-", dir="/tmp"))
@@ -236,21 +281,23 @@ def main() -> None:
 
 
 def _measure(bench: Bench, options: argparse.Namespace, console: Console) -> None:
-    runs: dict[int, list[Run]] = {number: [] for number in options.in_flight}
+    scenarios = [Scenario(number) for number in options.in_flight]
+    scenarios += [Scenario(options.wire, wire) for wire in ("single", "stream") if options.wire]
+    runs: dict[Scenario, list[Run]] = {scenario: [] for scenario in scenarios}
     yardstick: list[float] = []
     for round_number in range(options.rounds):
         console.print(f"round {round_number + 1} of {options.rounds} …", style="dim")
         yardstick.append(bench.pgbench(int(options.seconds)))
-        for number, found in runs.items():
-            found.append(bench.payments(number, options.seconds))
-    table = Table(title="points + card, participants in process, median (min–max)")
+        for scenario, found in runs.items():
+            found.append(bench.payments(scenario, options.seconds))
+    table = Table(title="points + card, median (min–max)")
     for name in ("in flight", "payments/s", "× pgbench", "p50 ms", "p99 ms", "CPU ms", "others"):
         table.add_column(name, justify="right")
-    for number, found in runs.items():
+    for scenario, found in runs.items():
         ratios = [run.rate / rate for run, rate in zip(found, yardstick, strict=True)]
         others = {name: count for run in found for name, count in run.others.items()}
         table.add_row(
-            str(number),
+            str(scenario),
             _middle([run.rate for run in found]),
             _middle(ratios, 2),
             _middle([run.p50_ms for run in found]),
@@ -260,6 +307,8 @@ def _measure(bench: Bench, options: argparse.Namespace, console: Console) -> Non
         )
     console.print(table)
     console.print(f"pgbench, three commits, 32 clients: {_middle(yardstick)} payments/s")
+    if not options.memory:
+        return
     each, in_flight, threads = bench.memory(options.memory, delay_s=SLOW_S)
     console.print(
         f"participants at {SLOW_S:g} s: {in_flight:,} payments in flight, "

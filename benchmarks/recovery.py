@@ -69,7 +69,7 @@ class Recovery:
     @contextmanager
     def _coordinator(self, **more: str) -> Iterator[subprocess.Popen[str]]:
         settings = {"KESSAI_LEASE_S": str(self._lease_s), "KESSAI_MAX_IN_FLIGHT": "20000"}
-        with self._bench.coordinator(ANSWER_S, **settings, **more) as process:
+        with self._bench.coordinator({**settings, **more}, delay_s=ANSWER_S) as process:
             yield process
 
     def _load(self, process: subprocess.Popen[str]) -> None:
