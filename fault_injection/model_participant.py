@@ -70,10 +70,27 @@ class Defer:
     after_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """The request arrives and is answered, and arrives once more `after_s` seconds later."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """The caller times out. The request arrives just after the next one about the same step.
+
+    Or after `at_most_s` seconds, if there is none.
+    """
+
+    at_most_s: float
+
+
 _TAKING = {Held.HELD, Held.PENDING, Held.CONFIRMED}
 """A refund's Try in one of these counts against what it gives back."""
 
-Fault: TypeAlias = LoseRequest | LoseReply | Late | Refuse | Defer
+Fault: TypeAlias = LoseRequest | LoseReply | Late | Refuse | Defer | Twice | Overtaken
 Script: TypeAlias = Callable[[TransactionId, Call, int], Fault | None]
 """Which fault befalls the n-th (1, 2, …) call of an operation, if any."""
 
@@ -106,6 +123,7 @@ class ModelParticipant:
     calls: list[tuple[TransactionId, str, Operation]] = field(default_factory=list)
     refused_confirms: dict[Key, Refused] = field(default_factory=dict)
     _attempts: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)
+    _held_up: dict[Key, list[Call]] = field(default_factory=dict)
     _deliveries: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def perform(
@@ -120,12 +138,17 @@ class ModelParticipant:
             case LoseRequest():
                 return await self._time_out(call)
             case LoseReply():
-                self._apply(transaction_id, call, None)
+                self._arrive(transaction_id, call, None)
                 return await self._time_out(call)
             case Late(delay_s):
                 self._deliver(transaction_id, call, delay_s)
                 return await self._time_out(call)
-        return self._apply(transaction_id, call, fault)
+            case Twice(after_s):
+                self._deliver(transaction_id, call, after_s)
+            case Overtaken(at_most_s):
+                self._hold_up(transaction_id, call, at_most_s)
+                return await self._time_out(call)
+        return self._arrive(transaction_id, call, fault)
 
     async def settled(self) -> None:
         """Returns once every late delivery has arrived."""
@@ -137,7 +160,19 @@ class ModelParticipant:
         return Unknown("DEADLINE_EXCEEDED")
 
     def _deliver(self, transaction_id: TransactionId, call: Call, delay_s: float) -> None:
-        self._later(delay_s, lambda: self._apply(transaction_id, call, None))
+        self._later(delay_s, lambda: self._arrive(transaction_id, call, None))
+
+    def _hold_up(self, transaction_id: TransactionId, call: Call, at_most_s: float) -> None:
+        key = (transaction_id, call.phase.name)
+        held_up = self._held_up.setdefault(key, [])
+        held_up.append(call)
+
+        def arrive() -> None:
+            if call in held_up:
+                held_up.remove(call)
+                self._arrive(transaction_id, call, None)
+
+        self._later(at_most_s, arrive)
 
     def _later(self, delay_s: float, deed: Callable[[], object]) -> None:
         async def later() -> None:
@@ -148,6 +183,14 @@ class ModelParticipant:
         task = asyncio.create_task(later(), context=nobodys)
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard, context=nobodys)
+
+    def _arrive(self, transaction_id: TransactionId, call: Call, fault: Fault | None) -> Outcome:
+        """The request is here, and after it those that it has overtaken."""
+        outcome = self._apply(transaction_id, call, fault)
+        held_up = self._held_up.get((transaction_id, call.phase.name), [])
+        while held_up:
+            self._apply(transaction_id, held_up.pop(0), None)
+        return outcome
 
     def _apply(self, transaction_id: TransactionId, call: Call, fault: Fault | None) -> Outcome:
         key = (transaction_id, call.phase.name)

@@ -16,7 +16,7 @@ from coordinator.domain.flow import Flow
 from coordinator.domain.machine import ANNOUNCED, INITIAL, TABLE, State
 from coordinator.domain.phase import Operation, Phase
 from fault_injection.coverage.tally import BROKER, DIED, NONE, STORE, Cell, flow_label
-from fault_injection.model_participant import Defer, Refuse
+from fault_injection.model_participant import Defer, Refuse, Twice
 from fault_injection.simulation.swarm import (
     BROKER_AWAY,
     CALL_FAULTS,
@@ -56,7 +56,7 @@ def _call(phase: Phase, operation: Operation) -> Iterator[tuple[str, str]]:
     yield NONE, "applied"
     for name, (fault, _) in CALL_FAULTS.items():
         if is_possible(fault, operation, phase):
-            answered = {Refuse: "refused", Defer: "pending"}
+            answered = {Refuse: "refused", Defer: "pending", Twice: "applied"}
             yield name, answered.get(type(fault), "unknown")
     yield OUTAGE, "unknown"
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -17,13 +18,16 @@ from adapters.sealing import Sealer
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import PublishFailed, StoreUnavailable
 from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import State
 from coordinator.domain.outcome import Outcome
+from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, OutboxEvent, Transaction
 from coordinator.ports import Clock, CommitResult
 from fault_injection.coverage.tally import BROKER, DIED, GIVEN_UP, STORE, Attempt, Tally
 from fault_injection.databases import CountingStore, Database
 from fault_injection.lives import alive
 from fault_injection.model_participant import Fault, ModelParticipant, Script
+from fault_injection.simulation.database_faults import READ
 from fault_injection.simulation.swarm import BROKER_AWAY, DATABASE_AWAY, fault_name
 from fault_injection.simulation.trace import Trace
 from fault_injection.sweep.places import write_fault
@@ -88,6 +92,7 @@ class SimulatedStore(CountingStore):
             faults=self._fault,
         )
         self._fate, self._database, self._time = fate, database, clock
+        self._connect = self._reading  # what writes was given the database's own
         self._under_way: dict[Attempt, None] = {}
         self._latest: Attempt | None = None
 
@@ -147,6 +152,12 @@ class SimulatedStore(CountingStore):
             return True  # it fails
         now = self._time.now().replace(tzinfo=None).isoformat(" ", "microseconds")
         return bool(self._database.rows(statement, now, now))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        self._fate.database_fault(READ)
+        with self._database.connect() as connection:
+            yield connection
 
     def _unit(self, work: Callable[[sa.Connection], T]) -> T:
         if self._fate.is_away(DATABASE_AWAY):
@@ -223,3 +234,18 @@ class SimulatedPublisher(RecordingPublisher):
 def _words(name: str) -> str:
     """`LostRace` as `lost race`."""
     return _CAPITAL.sub(r" \g<0>", name).strip().lower()
+
+
+def decisions(call: Call) -> set[State]:
+    """One of these has to be durable before the call leaves; none: nothing has to."""
+    match call.operation:
+        case Operation.CONFIRM if call.phase.confirm_refusable:
+            return {State.CAPTURING, State.SETTLING}
+        case Operation.CONFIRM:
+            return {State.SETTLING}
+        case Operation.CANCEL if call.step.dropped:
+            return {State.CANCELLING, State.SETTLING}
+        case Operation.CANCEL:
+            return {State.CANCELLING}
+        case _:
+            return set()

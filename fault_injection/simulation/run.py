@@ -57,6 +57,7 @@ class Run:
 
     transactions  payments and refunds
     cells         what was tried, and what came of it
+    met           how often each kind of fault came about
     """
 
     plan: Plan
@@ -66,6 +67,7 @@ class Run:
     crashes: int
     finding: Finding | None
     cells: Mapping[Cell, int] = field(default_factory=Counter)
+    met: Mapping[str, int] = field(default_factory=dict)
 
 
 def play(plan: Plan, database: Callable[[Clock], Database] = Sqlite) -> Run:
@@ -101,6 +103,7 @@ def _run(world: SimulatedWorld, plan: Plan) -> Run:
         crashes=world.crashes,
         finding=finding,
         cells=world.tally.cells,
+        met=world.faults_met(),
     )
 
 

@@ -10,12 +10,14 @@ be made smaller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeAlias
 
 from coordinator.domain.decide import Call
+from coordinator.domain.outcome import CANCELLED_AT_PARTICIPANT, HELD_BACK, UNKNOWN_TRANSACTION
 from coordinator.domain.phase import Operation, Phase
 from fault_injection.model_participant import (
     Defer,
@@ -23,8 +25,11 @@ from fault_injection.model_participant import (
     Late,
     LoseReply,
     LoseRequest,
+    Overtaken,
     Refuse,
+    Twice,
 )
+from fault_injection.simulation.database_faults import DATABASE_FAULTS
 
 MAX_CRASHES = 6
 
@@ -40,10 +45,21 @@ CALL_FAULTS: Mapping[str, tuple[Fault, str]] = {
     "reply-lost": (LoseReply(), "the effect is done, the reply is lost, the call times out"),
     "late": (Late(1.0), "a request arrives before the call times out, but its reply does not"),
     "very-late": (Late(70.0), "a request arrives after every timeout"),
-    "refused": (Refuse(), "a Try, or the pivot's Confirm, is refused"),
+    "refused": (Refuse(), "a Try, or the pivot's Confirm (with any code), is refused"),
     "pending": (Defer(1.5), "a Try is decided later"),
+    "delivered-twice": (Twice(20.0), "a request arrives, and once more long after its answer"),
+    "overtaken": (Overtaken(70.0), "a request arrives just after the one that followed it"),
 }
 """What may befall one call: its fault, and what that means."""
+
+REFUSALS = (
+    Refuse().code,
+    CANCELLED_AT_PARTICIPANT,
+    UNKNOWN_TRANSACTION,
+    *sorted(HELD_BACK),
+    "DEADLINE_EXCEEDED",
+)
+"""Codes a capture is refused with: a refusal is one whatever its code means elsewhere."""
 
 OUTAGE = "outage"
 
@@ -65,8 +81,7 @@ def fault_name(fault: Fault | None) -> str:
 
 
 DATABASE_AWAY = "database-away"
-COMMIT_FAILED = "commit-failed"
-COMMIT_UNHEARD = "commit-unheard"
+COMMIT_FAILED, COMMIT_UNHEARD = "commit-failed", "commit-unheard"
 BROKER_AWAY = "broker-away"
 TWO_COORDINATORS = "two-coordinators"
 TIGHT_GUARD = "tight-guard"
@@ -76,8 +91,7 @@ KINDS: Mapping[str, str] = {
     **{name: what for name, (_, what) in CALL_FAULTS.items()},
     OUTAGE: "a participant answers nothing for a while",
     DATABASE_AWAY: "the database takes no connections for a while",
-    COMMIT_FAILED: "a connection is lost, or a conflict found, before COMMIT",
-    COMMIT_UNHEARD: "a connection is lost after COMMIT, before its answer",
+    **{name: fault.what for name, fault in DATABASE_FAULTS.items()},
     BROKER_AWAY: "the broker takes nothing for a while",
     TWO_COORDINATORS: "a second coordinator works on the same database for a while",
     TIGHT_GUARD: "breakers that open at once, and bounds of calls in flight that are always full",
@@ -89,6 +103,8 @@ _SHARE_ON = 0.5
 """How many of the kinds a seed has on, in the mean."""
 _RATES = (0.02, 0.05, 0.2, 0.5)
 """How often a call meets a fault, of those that a seed may choose."""
+_DATABASE_RATE = 0.08
+"""How often a unit of work meets a fault of a kind that is on."""
 _WINDOW_S = 30.0
 """How long an outage lasts at most, in seconds."""
 
@@ -142,7 +158,27 @@ class Swarm:
         if chance >= self.rate:
             return None
         fault = allowed[int(chance / self.rate * len(allowed))]
-        return fault if is_possible(fault, call.operation, call.phase) else None
+        if not is_possible(fault, call.operation, call.phase):
+            return None
+        if isinstance(fault, Refuse) and call.operation is Operation.CONFIRM:
+            return Refuse(REFUSALS[int(draw(*key, "code") * len(REFUSALS))])
+        return fault
+
+    def database_fault(
+        self, point: str, reached: Counter[str]
+    ) -> tuple[str, Callable[[], Exception]] | None:
+        """What befalls a unit of work at this point, if anything: its kind, and the error.
+
+        `reached` counts how often such a point was reached, for each kind.
+        """
+        for kind, fault in DATABASE_FAULTS.items():
+            if point not in fault.points or not self.has(kind):
+                continue
+            reached[kind] += 1
+            chance = draw(self.seed, kind, reached[kind] // fault.row)
+            if chance < _DATABASE_RATE:
+                return kind, fault.errors[int(chance / _DATABASE_RATE * len(fault.errors))]
+        return None
 
 
 def is_possible(fault: Fault, operation: Operation, phase: Phase) -> bool:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from adapters.guarded_participant import Guard
-from adapters.postgres.trouble import ConnectionLost, TransientConflict
+from adapters.postgres.trouble import ConnectionLost
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import (
     FlowPaused,
@@ -26,7 +26,6 @@ from coordinator.domain.errors import (
 )
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import SETTLED, State
-from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Transaction, flow_of
 from coordinator.engine.drive import Driver
 from coordinator.engine.recover import Recover
@@ -45,6 +44,7 @@ from fault_injection.simulation.parts import (
     SimulatedParticipant,
     SimulatedPublisher,
     SimulatedStore,
+    decisions,
 )
 from fault_injection.simulation.plan import Crash, Moment
 from fault_injection.simulation.swarm import Swarm, draw, within
@@ -71,12 +71,8 @@ _STATE = "SELECT state FROM transactions WHERE id = ?"
 _REACHED = "SELECT to_state FROM journal WHERE transaction_id = ? AND kind = 'transition'"
 LOOK_S = 20.0
 """How often whoever waits for a transaction looks at it, at most, in seconds."""
-_COMMIT_FAULTS = {"before_commit": kinds.COMMIT_FAILED, "after_commit": kinds.COMMIT_UNHEARD}
-"""What may befall a commit at these points."""
-_COMMIT_RATE = 0.08
 _EXPECTED = (StoreUnavailable.__name__, PublishFailed.__name__)
 """Trouble that coordinators report and get over."""
-"""How often a commit fails, or is not heard of, while that kind is on."""
 
 
 @dataclass(eq=False)
@@ -102,6 +98,7 @@ class SimulatedWorld(World):
         super().__init__(seed=swarm.seed, database=database)
         self.swarm = swarm
         self.healed = False
+        self.met: Counter[str] = Counter()
         self.trace = Trace(self.clock.monotonic, limit=LINES * payments)
         self.tally = Tally()
         self.flow_labels: dict[TransactionId, str] = {}
@@ -134,8 +131,11 @@ class SimulatedWorld(World):
             if self.healed:
                 return None
             if within(outages, self.clock.monotonic()):
+                self.met[kinds.OUTAGE] += 1
                 return kinds.Silence()
-            return self.swarm.fault(self.subject_of(transaction_id), call, attempt)
+            fault = self.swarm.fault(self.subject_of(transaction_id), call, attempt)
+            self.met[kinds.fault_name(fault)] += fault is not None
+            return fault
 
         return SimulatedParticipant(self, self.clock, script)
 
@@ -228,6 +228,7 @@ class SimulatedWorld(World):
             return None
         first = self.processes[-1]
         self.restart()
+        self.met[kinds.TWO_COORDINATORS] += 1
         return first
 
     async def stop(self, process: Process) -> None:
@@ -261,7 +262,9 @@ class SimulatedWorld(World):
 
     def is_away(self, kind: str) -> bool:
         """See `Fate`."""
-        return not self.healed and within(self._windows[kind], self.clock.monotonic())
+        is_away = not self.healed and within(self._windows[kind], self.clock.monotonic())
+        self.met[kind] += is_away
+        return is_away
 
     def database_fault(self, point: str) -> None:
         """See `Fate`."""
@@ -269,14 +272,16 @@ class SimulatedWorld(World):
             return
         if point == "before_write" and self.is_away(kinds.DATABASE_AWAY):
             raise ConnectionLost
-        kind = _COMMIT_FAULTS.get(point)
-        if kind is None or not self.swarm.has(kind):
-            return
-        self._points[point] += 1
-        chance = draw(self.swarm.seed, point, self._points[point])
-        if chance < _COMMIT_RATE:
-            conflict = kind == kinds.COMMIT_FAILED and chance < _COMMIT_RATE / 2
-            raise TransientConflict if conflict else ConnectionLost
+        befallen = self.swarm.database_fault(point, self._points)
+        if befallen is not None:
+            kind, error = befallen
+            self.met[kind] += 1
+            raise error()
+
+    def faults_met(self) -> Mapping[str, int]:
+        """How often each kind of fault has come about."""
+        tight = len(self.observer.breakers) if self.swarm.has(kinds.TIGHT_GUARD) else 0
+        return {**self.met, kinds.TIGHT_GUARD: tight}
 
     # Callers
 
@@ -301,12 +306,13 @@ class SimulatedWorld(World):
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
         if not self.swarm.has(kinds.DUPLICATES):
             return await ask()
+        self.met[kinds.DUPLICATES] += 1
         answers = await asyncio.gather(ask(), ask(), return_exceptions=True)
         return one_of(answers)
 
     def check_decided(self, transaction_id: TransactionId, call: Call) -> None:
         """See `Fate` (S3)."""
-        decided = _decisions(call)
+        decided = decisions(call)
         if decided and not decided & self._reached(transaction_id):
             what = f"{call.operation.value} of {call.phase.name} left before it was decided"
             self._during.append(Violation(f"S3: {what}; {transaction_id}"))
@@ -383,18 +389,3 @@ class SimulatedWorld(World):
         refunds = () if found.refund_of else await self.eye.refunds_of(transaction_id)
         events = [e for e in self.publisher.events if e.transaction_id == transaction_id]
         return Scene(found, flow_of(FLOWS, found), journal, events, self.participants, refunds)
-
-
-def _decisions(call: Call) -> set[State]:
-    """One of these has to be durable before the call leaves; none: nothing has to."""
-    match call.operation:
-        case Operation.CONFIRM if call.phase.confirm_refusable:
-            return {State.CAPTURING, State.SETTLING}
-        case Operation.CONFIRM:
-            return {State.SETTLING}
-        case Operation.CANCEL if call.step.dropped:
-            return {State.CANCELLING, State.SETTLING}
-        case Operation.CANCEL:
-            return {State.CANCELLING}
-        case _:
-            return set()

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from adapters.postgres.trouble import ConnectionLost, TransientConflict
 from coordinator.domain.flow import Flow
 from coordinator.domain.phase import Operation, Phase
+from fault_injection.simulation.database_faults import kind_of
 from fault_injection.simulation.swarm import (
     BROKER_AWAY,
     CALL_FAULTS,
@@ -72,7 +73,7 @@ def write_fault(point: str, error: Exception) -> str:
     for name, fault in WRITE_FAULTS.items():
         if fault.point == point and isinstance(error, fault.error):
             return name
-    return DATABASE_AWAY
+    return kind_of(point, error) or DATABASE_AWAY
 
 
 _CALL = re.compile(r"(?:(refund-[0-9]+)\.)?([a-z0-9_]+)\.([a-z]+)")

@@ -14,7 +14,7 @@ from coordinator.engine.drive import Driver
 from fault_injection.simulation.plan import Asked, plan_of
 from fault_injection.simulation.run import Run, play
 from fault_injection.simulation.shrink import command, shortest
-from fault_injection.simulation.swarm import KINDS, swarm_of
+from fault_injection.simulation.swarm import KINDS, TIGHT_GUARD, swarm_of
 from tests.simulation.test_planted_bugs import (
     a_participant_without_tombstones,
     an_unknown_try_is_not_cancelled,
@@ -36,6 +36,18 @@ def test_every_kind_of_fault_is_wholly_off_in_some_seeds_and_on_in_others() -> N
     swarms = [swarm_of(seed) for seed in range(50)]
     for kind in KINDS:
         assert {swarm.has(kind) for swarm in swarms} == {False, True}
+
+
+COMPANY = {TIGHT_GUARD: ("reply-lost",)}
+"""What a kind cannot come about without: a guard holds nothing back while everybody is quick."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_fault_comes_about_where_it_is_the_only_one(kind: str) -> None:
+    kinds = (kind, *COMPANY.get(kind, ()))
+    runs = (play(plan_of(seed, Asked(faults=kinds, crashes=0))) for seed in range(30))
+    met = next(run.met for run in runs if run.met.get(kind))
+    assert {name for name, count in met.items() if count} <= set(kinds)
 
 
 PLANTED = (
