@@ -61,7 +61,7 @@ class Plan:
     operator      the name of the operator whose key is made
     participants  addresses of participants that run already
     options       command-line options of each participant, its seeds among them
-    settings      more of the coordinator's settings, by their names: KESSAI_LEASE_S and so on
+    settings      more of the coordinator's settings, or others, by their names: KESSAI_LEASE_S …
     coordinators  how many coordinator processes work on one database; `listen` is the first one's
     between      (process, part, address): where a coordinator finds a participant, `postgres` or
                  `nats`; whoever wants something in between says where that listens
@@ -279,19 +279,20 @@ class Stack:
             }.items()
         }
         flows = [row.name for row in FLOW_ROWS if row.name not in self.unserved]
-        environment = config.child_environment(
-            KESSAI_DATABASE_URL=between(name, "postgres", self.database_urls["kessai"]),
-            KESSAI_LISTEN=self.plan.listen if name == COORDINATOR else "127.0.0.1:0",
-            KESSAI_PARTICIPANTS=json.dumps(participants),
-            KESSAI_FLOWS=json.dumps(flows),
-            KESSAI_ADMIN_LISTEN=self.plan.admin_listen if name == COORDINATOR else "127.0.0.1:0",
-            KESSAI_OPERATORS=json.dumps({self.plan.operator: keys.operator_key_digest}),
-            KESSAI_CALLERS=json.dumps({self.plan.caller: keys.api_key_digest}),
-            KESSAI_SEAL_KEYS=json.dumps([keys.seal_key]),
-            KESSAI_NATS_URL=between(name, "nats", self._nats.url),
-            KESSAI_REFLECTION=str(self.plan.reflection).lower(),
+        own = {
+            "KESSAI_DATABASE_URL": between(name, "postgres", self.database_urls["kessai"]),
+            "KESSAI_LISTEN": self.plan.listen if name == COORDINATOR else "127.0.0.1:0",
+            "KESSAI_PARTICIPANTS": json.dumps(participants),
+            "KESSAI_FLOWS": json.dumps(flows),
+            "KESSAI_ADMIN_LISTEN": self.plan.admin_listen if name == COORDINATOR else "127.0.0.1:0",
+            "KESSAI_OPERATORS": json.dumps({self.plan.operator: keys.operator_key_digest}),
+            "KESSAI_CALLERS": json.dumps({self.plan.caller: keys.api_key_digest}),
+            "KESSAI_SEAL_KEYS": json.dumps([keys.seal_key]),
+            "KESSAI_NATS_URL": between(name, "nats", self._nats.url),
+            "KESSAI_REFLECTION": str(self.plan.reflection).lower(),
             **self.plan.settings,
-        )
+        }
+        environment = config.child_environment(**own)
         return self._child(name, ("serve",), environment)
 
     def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random  # noqa: TID251 - a seed that nobody chose; every report has it
 import threading
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from adapters.system import SystemClock
 from coordinator.cli.interruption import Interruption
+from coordinator.cli.keys import digest, kept_keys
 from coordinator.cli.stack import LEDGERS, Plan, Stack, direct
 from fault_injection.chaos.havoc import (
     NEEDS_LINKS,
@@ -26,13 +28,14 @@ from fault_injection.chaos.history import History
 from fault_injection.chaos.orders import OPTIONS
 from fault_injection.chaos.readings import Readings
 from fault_injection.chaos.report import CREATE, Report, recoveries, waits
-from fault_injection.chaos.shops import Shop
+from fault_injection.chaos.shops import RIVAL, RIVAL_KEY, Shop
 from fault_injection.chaos.verdict import Databases, judge
 from fault_injection.network.answers import POLITE, Manners
 from fault_injection.network.control import Network
 from fault_injection.network.placing import Placed, link_name
 
 CLOCK = SystemClock()
+CALLER = "shops"
 LOOK_S = 0.2
 ANSWER_LIMIT_S = 120.0
 BETWEEN_S = (0.1, 1.5)
@@ -101,17 +104,23 @@ def run(
     interruption: Interruption | None = None,
 ) -> Report:
     """Does the plan with processes of its own in `folder`. `say` is told what is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    callers = {
+        CALLER: kept_keys(folder / "keys.json").api_key_digest,
+        RIVAL: digest(RIVAL_KEY),
+    }
     settings = {
         "KESSAI_LEASE_S": str(plan.lease_s),
         "KESSAI_RECOVER_INTERVAL_S": "0.3",
+        "KESSAI_CALLERS": json.dumps(callers),
         **plan.settings,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as parts:
         network = parts.enter_context(_network(plan, folder)) if plan.networked else None
         between = direct if network is None else Placed(network, fronts=plan.fronted)
         stack_plan = Plan(
             folder,
+            caller=CALLER,
             options=OPTIONS,
             settings=settings,
             coordinators=plan.coordinators,

@@ -15,7 +15,7 @@ from coordinator.cli import telling
 from coordinator.cli.client import Client
 from coordinator.cli.failures import ExitCode, Failure
 from coordinator.cli.show import refund_state, state_name
-from coordinator.domain.errors import KeyReused
+from coordinator.domain.errors import KeyReused, NotFound
 from fault_injection.chaos.history import History
 from fault_injection.chaos.orders import order
 
@@ -25,6 +25,9 @@ CALL_S = 3.0
 """How long one call may take, in seconds; less than an outage may last."""
 PAUSE_S = 0.05
 """Before a call that was not answered is repeated, in seconds."""
+RIVAL = "rival"
+RIVAL_KEY = "the-key-of-a-rival"
+"""Another caller, who has no payments and must see none."""
 RESERVE_S = 8.0
 _UNANSWERED = {ExitCode.UNREACHABLE, ExitCode.UNSETTLED, ExitCode.FAILED}
 _REPEATABLE = {
@@ -72,7 +75,7 @@ class Shop(threading.Thread):
 
     def run(self) -> None:
         """Does one thing after the other."""
-        acts = (self._buy, self._buy, self._buy, self._reserve, self._look, self._again)
+        acts = (self._buy, self._buy, self._buy, self._reserve, self._look, self._again, self._pry)
         while not self._stopping.is_set():
             self._count += 1
             try:
@@ -130,6 +133,25 @@ class Shop(threading.Thread):
         else:
             self._history.missed(f"S12: another body with {payment_id}'s key: {payment.payment_id}")
 
+    def _pry(self) -> None:
+        """A rival looks at a payment of ours, or cancels it: for the rival there is none."""
+        if not self.requests:
+            return
+        payment_id = self._chance.choice(list(self.requests))
+        began_s = self._history.elapsed_s()
+        calls: tuple[Callable[[Client], pb.Payment], ...] = (
+            lambda client: client.get(payment_id),
+            lambda client: client.cancel(payment_id, "not mine"),
+        )
+        try:
+            self._ask(self._chance.choice(calls), RIVAL_KEY)
+        except Failure as failure:
+            if failure.code != NotFound.code:
+                raise
+            self._history.answered(began_s, "pry", payment_id, failure.code)
+        else:
+            self._history.missed(f"S16: a rival was shown {payment_id}")
+
     def _refund(self, payment: pb.Payment) -> None:
         """Up to three refunds of one payment, which may be more than it has."""
         for number in range(self._chance.randint(1, 3)):
@@ -180,12 +202,12 @@ class Shop(threading.Thread):
         self._history.answered(began_s, call, payment.payment_id, state)
         self._history.told(payment.payment_id, state)
 
-    def _ask(self, call: Callable[[Client], T]) -> T:
-        """The answer, however often the call has to be repeated."""
+    def _ask(self, call: Callable[[Client], T], api_key: str = "") -> T:
+        """The answer, however often the call has to be repeated; with our own key by default."""
         while True:
             address = self._chance.choice(self._addresses)
             try:
-                with Client(address, self._api_key, CALL_S) as client:
+                with Client(address, api_key or self._api_key, CALL_S) as client:
                     return call(client)
             except Failure as failure:
                 if failure.exit_code not in _UNANSWERED and failure.code not in _REPEATABLE:
