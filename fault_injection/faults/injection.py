@@ -10,12 +10,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from adapters.postgres.trouble import ConnectionLost
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.transaction import Transaction
 from coordinator.ports import Clock, Observer
 from fault_injection.faults.kinds import Area
 from fault_injection.faults.rules import Armed, Rule
+from fault_injection.simulation.database_faults import DATABASE_FAULTS
 
 INJECTED = "injected on purpose"
 MAX_FLOWS = 100_000
@@ -80,14 +80,16 @@ class Injection:
         self._observer.injected(rule.kind.name, rule.place.text, transaction_id or "")
 
     def commit_point(self, point: str) -> None:
-        """For the store's writer thread: raises ConnectionLost when the group is to meet it."""
+        """For the store's writer thread: raises what the database says to a group there."""
         for armed in self._armed[Area.COMMIT]:
             rule = armed.rule
             here = rule.place.is_at((), point) and rule.kind.happens_at(Area.COMMIT, point)
             if here and armed.strikes():
                 assert self._loop is not None, "it has such rules"
                 self._loop.call_soon_threadsafe(self.tell, rule)
-                raise ConnectionLost
+                errors = DATABASE_FAULTS[rule.kind.name].errors
+                error = errors[armed.seen % len(errors)]()
+                raise error
 
     def remember(self, transactions: Iterable[Transaction]) -> None:
         """These follow flows that rules may ask about."""

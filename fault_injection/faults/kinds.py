@@ -7,11 +7,17 @@ from there. The others are of the wire alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 
 from coordinator.domain.phase import Operation
 from fault_injection.simulation import swarm
+from fault_injection.simulation.database_faults import (
+    AFTER_COMMIT,
+    BEFORE_COMMIT,
+    BEFORE_WRITE,
+    DATABASE_FAULTS,
+)
 
 
 class Area(StrEnum):
@@ -31,7 +37,6 @@ class Area(StrEnum):
     """gRPC calls of callers, by method."""
 
 
-BEFORE_WRITE, BEFORE_COMMIT, AFTER_COMMIT = "before_write", "before_commit", "after_commit"
 POINTS = (BEFORE_WRITE, BEFORE_COMMIT, AFTER_COMMIT)
 """Where a group of writes can be (`adapters.postgres.group_writer`)."""
 COMMIT_METHOD = "commit"
@@ -64,6 +69,7 @@ class Kind:
 
 
 REQUEST_LOST, REPLY_LOST, LATE, VERY_LATE = "request-lost", "reply-lost", "late", "very-late"
+DELIVERED_TWICE, OVERTAKEN = "delivered-twice", "overtaken"
 REFUSED, PENDING = "refused", "pending"
 OUTAGE, BROKER_AWAY, DATABASE_AWAY = swarm.OUTAGE, swarm.BROKER_AWAY, swarm.DATABASE_AWAY
 COMMIT_FAILED, COMMIT_UNHEARD = swarm.COMMIT_FAILED, swarm.COMMIT_UNHEARD
@@ -79,32 +85,40 @@ _WIRE: Mapping[Area, tuple[str, ...]] = {Area.OUTGOING: _ALL, Area.INCOMING: _AL
 _WINDOW_S = 30.0
 
 
-def _simulated(
-    name: str,
-    areas: Mapping[Area, tuple[str, ...]],
-    duration_s: float | None = None,
-    *,
-    lasts: bool = False,
-) -> Kind:
-    return Kind(name, swarm.KINDS[name], areas, duration_s, lasts)
+def _window(name: str, *areas: Area) -> Kind:
+    """What lasts for a while."""
+    return Kind(name, swarm.KINDS[name], dict.fromkeys(areas, _ALL), _WINDOW_S, lasts=True)
+
+
+def _of_call(name: str, areas: Mapping[Area, tuple[str, ...]]) -> Kind:
+    """What befalls one call; how long it delays that is as in the simulation."""
+    fault, what = swarm.CALL_FAULTS[name]
+    times = [value for value in astuple(fault) if isinstance(value, float)]
+    return Kind(name, what, areas, times[0] if times else None)
+
+
+def _of_database(name: str) -> Kind:
+    """What the database says instead of committing, at the points that are named there."""
+    fault = DATABASE_FAULTS[name]
+    at_port = {Area.STORE: (COMMIT_METHOD,)} if name in {COMMIT_FAILED, COMMIT_UNHEARD} else {}
+    points = tuple(point for point in fault.points if point in POINTS)
+    return Kind(name, fault.what, {**at_port, Area.COMMIT: points})
 
 
 _TRY, _CONFIRM = Operation.TRY.value, Operation.CONFIRM.value
 _LISTED = (
-    _simulated(REQUEST_LOST, _CALLS),
-    _simulated(REPLY_LOST, _CALLS),
-    _simulated(LATE, {Area.PARTICIPANTS: _ALL}, 1.0),
-    _simulated(VERY_LATE, {Area.PARTICIPANTS: _ALL}, 70.0),
-    _simulated(REFUSED, {Area.PARTICIPANTS: (_TRY, _CONFIRM)}),
-    _simulated(PENDING, {Area.PARTICIPANTS: (_TRY,)}, 1.5),
-    _simulated(OUTAGE, {Area.PARTICIPANTS: _ALL, Area.OUTGOING: _ALL}, _WINDOW_S, lasts=True),
-    _simulated(DATABASE_AWAY, {Area.STORE: _ALL}, _WINDOW_S, lasts=True),
-    _simulated(
-        COMMIT_FAILED,
-        {Area.STORE: (COMMIT_METHOD,), Area.COMMIT: (BEFORE_WRITE, BEFORE_COMMIT)},
-    ),
-    _simulated(COMMIT_UNHEARD, {Area.STORE: (COMMIT_METHOD,), Area.COMMIT: (AFTER_COMMIT,)}),
-    _simulated(BROKER_AWAY, {Area.PUBLISHER: _ALL}, _WINDOW_S, lasts=True),
+    _of_call(REQUEST_LOST, _CALLS),
+    _of_call(REPLY_LOST, _CALLS),
+    _of_call(LATE, {Area.PARTICIPANTS: _ALL}),
+    _of_call(VERY_LATE, {Area.PARTICIPANTS: _ALL}),
+    _of_call(DELIVERED_TWICE, {Area.PARTICIPANTS: _ALL}),
+    _of_call(OVERTAKEN, {Area.PARTICIPANTS: _ALL}),
+    _of_call(REFUSED, {Area.PARTICIPANTS: (_TRY, _CONFIRM)}),
+    _of_call(PENDING, {Area.PARTICIPANTS: (_TRY,)}),
+    _window(OUTAGE, Area.PARTICIPANTS, Area.OUTGOING),
+    _window(DATABASE_AWAY, Area.STORE),
+    *(_of_database(name) for name in DATABASE_FAULTS),
+    _window(BROKER_AWAY, Area.PUBLISHER),
     Kind(SLOW, "the effect is done, the answer takes its time", {**_CALLS, Area.STORE: _ALL}, 1.0),
     Kind(ERROR, "a gRPC error before the effect", _WIRE, coded=True),
     Kind(ERROR_AFTER, "the effect is done, and a gRPC error is the answer", _WIRE, coded=True),

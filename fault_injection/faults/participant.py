@@ -36,6 +36,7 @@ class FaultyParticipant:
         self._clock = injection.clock
         self._late: set[asyncio.Task[Outcome]] = set()
         self._pending: dict[tuple[TransactionId, str], float] = {}
+        self._overtaken: dict[tuple[TransactionId, str], asyncio.Event] = {}
 
     async def perform(
         self, transaction_id: TransactionId, call: Call, hold_until: datetime
@@ -50,7 +51,9 @@ class FaultyParticipant:
         )
         began = self._clock.monotonic()
         match rule.kind.name if rule else "":
-            case kinds.REQUEST_LOST | kinds.LATE | kinds.VERY_LATE | kinds.OUTAGE:
+            case kinds.REQUEST_LOST | kinds.OUTAGE:
+                return await self._time_out(call, began)
+            case kinds.LATE | kinds.VERY_LATE | kinds.OVERTAKEN:
                 self._send_later(rule, transaction_id, call, hold_until)
                 return await self._time_out(call, began)
             case kinds.REFUSED:
@@ -59,7 +62,11 @@ class FaultyParticipant:
                 assert rule is not None
                 return await self._defer(rule, transaction_id, call, hold_until)
         outcome = await self._participant.perform(transaction_id, call, hold_until)
+        if overtaken := self._overtaken.pop((transaction_id, call.phase.name), None):
+            overtaken.set()
         match rule.kind.name if rule else "":
+            case kinds.DELIVERED_TWICE:
+                self._send_later(rule, transaction_id, call, hold_until)
             case kinds.REPLY_LOST:
                 return await self._time_out(call, began)
             case kinds.SLOW:
@@ -74,18 +81,28 @@ class FaultyParticipant:
     def _send_later(
         self, rule: Rule | None, transaction_id: TransactionId, call: Call, hold_until: datetime
     ) -> None:
-        """Sends it when its delay is over, whoever still waits for it; nothing if it is lost."""
+        """Sends it when its time is there, whoever still waits; beyond MAX_LATE it is lost."""
         assert rule is not None
-        is_late = rule.kind.name in {kinds.LATE, kinds.VERY_LATE}
-        if not is_late or len(self._late) >= MAX_LATE:
+        assert rule.duration_s is not None, "what is late has a delay"
+        if len(self._late) >= MAX_LATE:
             return
+        full = evolve(call, timeout_s=call.phase.retry.timeout_s)
+        followed = asyncio.Event()
+        if rule.kind.name == kinds.OVERTAKEN:
+            self._overtaken[transaction_id, call.phase.name] = followed
 
         async def later(delay_s: float) -> Outcome:
-            await self._clock.sleep(delay_s)
-            full = evolve(call, timeout_s=call.phase.retry.timeout_s)
+            waits = [
+                asyncio.ensure_future(each)
+                for each in (self._clock.sleep(delay_s), followed.wait())
+            ]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
             return await self._participant.perform(transaction_id, full, hold_until)
 
-        assert rule.duration_s is not None, "what is late has a delay"
         task = asyncio.create_task(later(rule.duration_s))
         self._late.add(task)
         task.add_done_callback(self._late.discard)

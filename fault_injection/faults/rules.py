@@ -229,21 +229,24 @@ def _whole(
 class Armed:
     """A rule at work: it counts the calls at its place, and remembers how long a fault lasts.
 
-    `timer` gives seconds since some fixed moment. For one thread at a time.
+    seen   the calls so far
+    timer  gives seconds since some fixed moment
+
+    For one thread at a time.
     """
 
     def __init__(self, rule: Rule, timer: Callable[[], float]) -> None:
         self.rule = rule
         self._timer = timer
-        self._seen = 0
+        self.seen = 0
         self._until = -math.inf
 
     def strikes(self) -> bool:
         """Whether the call that comes now meets the fault."""
-        self._seen += 1
+        self.seen += 1
         if self.rule.kind.lasts and self._timer() < self._until:
             return True
-        if not self.rule.hits(self._seen):
+        if not self.rule.hits(self.seen):
             return False
         if self.rule.kind.lasts:
             assert self.rule.duration_s is not None, "what lasts has a duration"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
@@ -19,6 +20,7 @@ from fault_injection.faults.participant import FaultyParticipant
 from fault_injection.faults.publisher import FaultyPublisher
 from fault_injection.faults.store import FaultyStore
 from fault_injection.model_participant import Held, LoseReply, ModelParticipant, Script, no_faults
+from fault_injection.simulation.database_faults import DATABASE_FAULTS
 from fault_injection.virtual_time import VirtualClock, run
 from fault_injection.world import Recorder
 from phases.registry import PHASES
@@ -98,6 +100,34 @@ def test_a_late_request_arrives_after_its_caller_gave_up() -> None:
 
     told, _ = played("very-late@card/confirm,duration_s=10", play)
     assert told == (Held.HELD, Held.CONFIRMED)
+
+
+def test_a_request_that_is_delivered_twice_is_answered_and_arrives_again_later() -> None:
+    async def play(bench: Bench) -> tuple[Outcome, int, int]:
+        outcome = await bench.ask(Operation.TRY)
+        before = len(bench.model.calls)
+        await bench.clock.sleep(5.1)
+        return outcome, before, len(bench.model.calls)
+
+    told, bench = played("delivered-twice@card/try,duration_s=5", play)
+    assert told == (Applied(), 1, 2)
+    assert bench.model.effects[(*KEY, Operation.TRY)] == 1
+
+
+@pytest.mark.parametrize(("wait_s", "order"), [(0.0, "cancel, try"), (9.0, "try, cancel")])
+def test_an_overtaken_request_arrives_just_after_the_next_one_if_there_is_one_in_time(
+    wait_s: float, order: str
+) -> None:
+    async def play(bench: Bench) -> tuple[Outcome, str]:
+        tried = await bench.ask(Operation.TRY)
+        await bench.clock.sleep(wait_s)
+        await bench.ask(Operation.CANCEL)
+        await bench.clock.sleep(0.1)
+        return tried, ", ".join(operation for _, _, operation in bench.model.calls)
+
+    told, bench = played("overtaken@card/try,duration_s=8", play)
+    assert told == (TIMED_OUT, order)
+    assert bench.held is Held.CANCELLED
 
 
 def test_a_slow_answer_comes_in_time_and_one_that_is_too_slow_does_not() -> None:
@@ -248,7 +278,13 @@ def test_a_database_that_is_away_answers_nothing_until_it_is_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", ["commit-failed@commit/before_commit,nth=1", "commit-unheard@commit,nth=1"]
+    "rule",
+    [
+        "commit-failed@commit/before_commit,nth=1",
+        "commit-unheard@commit,nth=1",
+        "deadlock@commit,count=4",
+        "serialization-failure@commit,nth=1",
+    ],
 )
 def test_a_fault_at_a_point_of_a_commit_is_settled_by_the_store_itself(rule: str) -> None:
     async def program() -> Recorder:
@@ -259,7 +295,21 @@ def test_a_fault_at_a_point_of_a_commit_is_settled_by_the_store_itself(rule: str
         return observer
 
     kind, _, place = rule.partition(",")[0].partition("@")
-    assert run(program()).injections == [(kind, place, "")]
+    injected = run(program()).injections
+    assert set(injected) == {(kind, place, "")}
+
+
+@pytest.mark.parametrize("kind", DATABASE_FAULTS)
+def test_every_error_that_the_simulated_database_can_give_can_be_injected(kind: str) -> None:
+    async def program() -> list[str]:
+        stores, observer = SqliteStores(None), Recorder()
+        made = injection(f"{kind}@commit,count=9", clock=VirtualClock(), observer=observer)
+        async with stores.open(faults=made.commit_point) as store:
+            with suppress(StoreUnavailable):
+                await store.commit(creation())
+        return [each for each, _, _ in observer.injections]
+
+    assert set(run(program())) == {kind}
 
 
 def test_a_rule_of_a_flow_strikes_only_commits_of_that_flow() -> None:
