@@ -49,6 +49,8 @@ class Life:
 
     async def ask(self, ask: Callable[[], Awaitable[T]]) -> asyncio.Task[T] | None:
         """Has this process do something; its ended task, or None when its life ended first."""
+        if self.over:
+            return None  # whoever asks was told that it is there, and it died at that instant
 
         async def asked() -> T:
             return await ask()
