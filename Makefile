@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COVERAGE := .fault-coverage
 
 .PHONY: help install demo up test lint format proto lock bench machine clean
 
@@ -26,8 +27,10 @@ demo: $(STAMP) ## Tells the story of a few payments, with real processes
 up: $(STAMP) ## Starts everything in the foreground; Ctrl-C stops it
 	$(BIN)/kessai up
 
-test: $(STAMP) lint ## Lints, then runs every test, on every core
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: $(STAMP) lint ## Lints, runs every test, and counts what went wrong in them
+	rm -rf $(COVERAGE)
+	$(BIN)/python -m pytest -n auto --dist worksteal --fault-coverage $(COVERAGE)
+	$(BIN)/kessai faults coverage --from $(COVERAGE) --html $(COVERAGE)/coverage.html > $(COVERAGE)/coverage.txt
 
 lint: $(STAMP) ## Style, types, contracts
 	$(BIN)/ruff format --check .
@@ -53,4 +56,4 @@ lock: ## Pins the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
 
 clean: ## Removes .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, TypeAlias
 
 from coordinator.domain.decide import Call
@@ -29,7 +30,7 @@ from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
 from fault_injection.invariants import Violation
 from fault_injection.model_participant import Defer, Fault, LoseRequest, Refuse, Script, no_faults
-from fault_injection.world import World, payment
+from fault_injection.world import FLOWS, World, payment
 
 CALLER = "shop"
 """Who walks a path, unless it is said; a caller walks one path."""
@@ -237,11 +238,19 @@ def paths_of(flow: Flow) -> Mapping[str, Path]:
         paths["capture refused"] = Path(pay, State.FAILED, 4, no)
     for phase in flow.refund.called:
         no = _always(Refuse(), phase.name, Operation.TRY, refunds=True)
+        silence = _always(LoseRequest(), phase.name, Operation.TRY, refunds=True)
         later = _always(Defer(DECIDED_S), phase.name, Operation.TRY, refunds=True)
         paths[f"refund refused by {phase.name}"] = Path(refund_all, State.PAID, 6, no)
+        paths[f"no answer to a refund from {phase.name}"] = Path(refund_all, State.PAID, 6, silence)
         paths[f"refund decided later by {phase.name}"] = Path(refund_all, State.REFUNDED, 7, later)
     paths["two workers"] = Path(refund_of_a_part, State.REFUNDED, 7, workers=2)
     return paths
+
+
+@cache
+def paths_on(flow: str) -> Mapping[str, Path]:
+    """Every path on the flow of this name."""
+    return paths_of(FLOWS[flow])
 
 
 def _always(fault: Fault, phase: str, operation: Operation, *, refunds: bool) -> Script:

@@ -1,4 +1,4 @@
-"""What several layers of tests share: a real PostgreSQL, owned by the session."""
+"""What several layers of tests share: a real PostgreSQL, owned by the session; fault coverage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,29 @@ import sqlalchemy as sa
 from hypothesis import settings
 
 from adapters.embedded.postgres import EmbeddedPostgres
+from fault_injection.coverage.ledger import Ledger
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-coverage",
+        type=Path,
+        metavar="FOLDER",
+        help="write there which faults were seen where, a file for each worker",
+    )
+
+
+@pytest.fixture(scope="session")
+def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """What the campaigns of this worker have seen."""
+    found = Ledger()
+    yield found
+    folder: Path | None = request.config.getoption("--fault-coverage")
+    if folder is not None:
+        worker = getattr(request.config, "workerinput", {"workerid": "alone"})["workerid"]
+        folder.mkdir(parents=True, exist_ok=True)
+        found.write(folder / f"{worker}.json")
+
 
 settings.register_profile("release")
 """`--hypothesis-profile release`: tests that have a size of their own for a release take that."""

@@ -24,7 +24,7 @@ from fault_injection.simulation.swarm import (
     OUTAGE,
     is_possible,
 )
-from fault_injection.sweep.places import CRASHES, WRITE_FAULTS
+from fault_injection.sweep.places import CONFLICT, CRASHES, WRITE_FAULTS
 
 COMMITTED, UNAVAILABLE = "committed", "unavailable"
 TAKEN, NOT_TAKEN = "taken", "not taken"
@@ -65,7 +65,8 @@ def _commit() -> Iterator[tuple[str, str]]:
     yield NONE, COMMITTED
     for fault in (*WRITE_FAULTS, DATABASE_AWAY):
         yield fault, COMMITTED  # the store tries again
-        yield fault, UNAVAILABLE
+        if fault != CONFLICT:
+            yield fault, UNAVAILABLE
     for fault in CRASHES:
         yield fault, DIED
 

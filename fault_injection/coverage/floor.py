@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from fault_injection.coverage.tally import Cell
+from fault_injection.coverage.tally import STORE, Cell
+from fault_injection.simulation.swarm import DATABASE_AWAY
+from fault_injection.sweep.places import CRASHES, WRITE_FAULTS
 
 FLOOR = 100
 
@@ -29,7 +31,23 @@ class Allowance:
         return all(fnmatchcase(word, pattern) for word, pattern in zip(cell, patterns, strict=True))
 
 
-ALLOWANCES: tuple[Allowance, ...] = ()
+_A_POINT = (
+    "a commit is one point of a path, and few paths of a flow reach each state; pairs do more"
+)
+_A_TRY = "a Try ends at its deadline, after three attempts at most, however long an outage lasts"
+_AT_ONCE = "it is answered at once, so that there is one attempt for each path that gets there"
+_FEW = "one path of the flow gets there without a second fault, with 33 attempts for each fault"
+
+ALLOWANCES: tuple[Allowance, ...] = (
+    *(
+        Allowance(2, _A_POINT, step=STORE, fault=fault)
+        for fault in (*WRITE_FAULTS, DATABASE_AWAY, *CRASHES)
+    ),
+    Allowance(1, _AT_ONCE, fault="delivered-twice"),
+    Allowance(20, _FEW, operation="query"),
+    Allowance(20, _FEW, flow="* refund", operation="cancel"),
+    Allowance(25, _A_TRY, operation="try"),
+)
 
 
 def floor_of(cell: Cell, floor: int = FLOOR) -> int:

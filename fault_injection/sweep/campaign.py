@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from fault_injection.business_paths import paths_of
+from fault_injection.business_paths import paths_on
 from fault_injection.coverage.tally import Cell
 from fault_injection.simulation.swarm import draw
 from fault_injection.sweep import places
@@ -22,6 +22,8 @@ from fault_injection.world import FLOWS
 
 WINDOWS = (4, 8, 16, 32)
 """How many times in a row something fails in an outage, unless it is said."""
+_EITHER = (places.CRASH_BEFORE, places.CRASH_AFTER)
+"""Before a commit is durable, and after: a crash in between leaves the same behind."""
 AGAIN = (1, 2)
 """At which commits of the coordinator that takes over it dies as well."""
 
@@ -38,11 +40,11 @@ class Surveyed:
     def singles(self) -> tuple[Case, ...]:
         """A case for each fault at each point, and for each crash that comes twice."""
         found = [self._case(each) for each in self._faults()]
-        for crash in self._crashes():
+        for crash in (each for each in self._faults() if each.fault in _EITHER):
             found += [
                 self._case(crash, Injection(places.RECOVERY, number, again))
                 for number in AGAIN
-                for again in places.CRASHES
+                for again in _EITHER
             ]
         return tuple(found)
 
@@ -52,9 +54,8 @@ class Surveyed:
         return tuple(
             self._case(Injection(place, number, fault, times))
             for place, number in self.clean.points
-            if places.has_outages(place)
             for fault in places.faults_at(place, flow)
-            for times in lengths
+            for times in places.lengths_of(place, fault, lengths)
         )
 
     def pairs(self) -> Iterator[Case]:
@@ -89,9 +90,6 @@ class Surveyed:
             for fault in places.faults_at(place, flow)
         ]
 
-    def _crashes(self) -> list[Injection]:
-        return [each for each in self._faults() if each.place == places.COMMIT]
-
 
 def survey(flow: str, path: str, seed: int = 0) -> Surveyed:
     """Runs the path without faults. What does not hold then is in `clean.finding`."""
@@ -100,12 +98,7 @@ def survey(flow: str, path: str, seed: int = 0) -> Surveyed:
 
 def walks(flows: Sequence[str], paths: Sequence[str]) -> list[tuple[str, str]]:
     """Every (flow, path) of these flows; of these paths where a flow has them, or of all."""
-    return [
-        (flow, path)
-        for flow in flows
-        for path in paths_of(FLOWS[flow])
-        if not paths or path in paths
-    ]
+    return [(flow, path) for flow in flows for path in paths_on(flow) if not paths or path in paths]
 
 
 class Kind(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from fault_injection.business_paths import paths_of
+from fault_injection.business_paths import paths_on
 from fault_injection.sweep.places import faults_at
 from fault_injection.world import FLOWS
 
@@ -54,7 +54,7 @@ class Case:
     def __post_init__(self) -> None:
         if self.flow not in FLOWS:
             raise ValueError(f"there is no flow {self.flow}; there are {', '.join(FLOWS)}")
-        paths = paths_of(FLOWS[self.flow])
+        paths = paths_on(self.flow)
         if self.path not in paths:
             names = ", ".join(map(dashed, paths))
             raise ValueError(f"{self.flow} has no path {dashed(self.path)}; it has {names}")
@@ -79,7 +79,7 @@ def dashed(path: str) -> str:
 
 def path_named(flow: str, name: str) -> str:
     """The path that is called so, with spaces or with dashes. Raises ValueError."""
-    for path in paths_of(FLOWS[flow]):
+    for path in paths_on(flow):
         if name in {path, dashed(path)}:
             return path
     return name  # Case says what there is

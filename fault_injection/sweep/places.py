@@ -18,12 +18,13 @@ simulator's kinds of fault.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.postgres.trouble import ConnectionLost, TransientConflict
 from coordinator.domain.flow import Flow
 from coordinator.domain.phase import Operation, Phase
+from fault_injection.model_participant import Defer, Refuse, Twice
 from fault_injection.simulation.database_faults import kind_of
 from fault_injection.simulation.swarm import (
     BROKER_AWAY,
@@ -47,7 +48,8 @@ CRASH_BEFORE = "crash-before"
 CRASH_DURING = "crash-during"
 CRASH_AFTER = "crash-after"
 CRASHES = (CRASH_BEFORE, CRASH_DURING, CRASH_AFTER)
-"""A coordinator dies before it hands a commit over, while that is under way, or after it."""
+"""A coordinator dies before it hands a commit over, when that is durable but it does not know yet,
+or after it."""
 
 CONFLICT = "commit-conflict"
 
@@ -89,9 +91,18 @@ def participant_place(name: str) -> str:
     return PARTICIPANT + name
 
 
-def has_outages(place: str) -> bool:
-    """Whether what is reached there may fail many times in a row."""
-    return place in {WRITE, DATABASE, BROKER} or place.startswith(PARTICIPANT)
+def lengths_of(place: str, fault: str, lengths: Sequence[int]) -> Sequence[int]:
+    """How often in a row the fault may come there: in outages of these lengths.
+
+    A participant's outage has all of them. That one step's requests or replies alone are lost or
+    late has the longest.
+    """
+    if place in {COMMIT, RECOVERY} or not lengths or fault == CONFLICT:
+        return ()
+    if place in {WRITE, DATABASE, BROKER} or place.startswith(PARTICIPANT):
+        return lengths
+    answered = isinstance(CALL_FAULTS[fault][0], Refuse | Defer | Twice)  # it is not asked again
+    return () if answered else (max(lengths),)
 
 
 def faults_at(place: str, flow: Flow) -> tuple[str, ...]:

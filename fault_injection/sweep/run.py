@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from coordinator.domain.ids import TransactionId
 from fault_injection import virtual_time
-from fault_injection.business_paths import CALLER, paths_of
+from fault_injection.business_paths import CALLER, paths_on
 from fault_injection.coverage.tally import Cell
 from fault_injection.simulation.run import LIVE_S, STORY_LINES, Finding, check_all, finding_of
 from fault_injection.simulation.trace import Runaway
 from fault_injection.sweep.cases import Case
 from fault_injection.sweep.world import SweptWorld
-from fault_injection.world import FLOWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ async def _play(world: SweptWorld, case: Case) -> Finding | None:
 
 async def _live(world: SweptWorld, case: Case) -> list[TransactionId]:
     """Everything that happens; returns every transaction that was made, in order."""
-    path = paths_of(FLOWS[case.flow])[case.path]
+    path = paths_on(case.flow)[case.path]
     [payment_id, *_] = await path.walk(world, case.flow, CALLER)
     made = [payment_id, *(refund.id for refund in await world.eye.refunds_of(payment_id))]
     for transaction_id in made:

@@ -11,17 +11,17 @@ from collections import Counter
 from adapters.postgres.trouble import ConnectionLost
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
-from fault_injection.business_paths import Path, paths_of
+from fault_injection.business_paths import Path, paths_on
 from fault_injection.databases import CountingStore
 from fault_injection.lives import outside
 from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.parts import SimulatedParticipant
 from fault_injection.simulation.swarm import CALL_FAULTS, Swarm
-from fault_injection.simulation.world import DURING_S, Process, SimulatedWorld
+from fault_injection.simulation.world import Process, SimulatedWorld
 from fault_injection.sweep import places
 from fault_injection.sweep.cases import Case, Injection
-from fault_injection.world import FLOWS, RECOVER_EVERY_S
+from fault_injection.world import RECOVER_EVERY_S
 
 _UNPUBLISHED = "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"
 _AWAY = {kinds.DATABASE_AWAY: places.DATABASE, kinds.BROKER_AWAY: places.BROKER}
@@ -36,12 +36,13 @@ class SweptWorld(SimulatedWorld):
     def __init__(self, case: Case, seed: int) -> None:
         super().__init__(Swarm(seed, (), 0.0, 0.0), payments=1)
         self.reached: list[tuple[str, int]] = []
-        self._path: Path = paths_of(FLOWS[case.flow])[case.path]
+        self._path: Path = paths_on(case.flow)[case.path]
         self._injections = case.injections
         self._left = {each: each.times for each in case.injections}
         self._counts: Counter[str] = Counter()
         self._write_fault = ""
         self._dying: set[CountingStore] = set()
+        self._writing: list[CountingStore] = []
         self._revivals: list[asyncio.Task[None]] = []
         self._alone = self._path.workers == 1
 
@@ -64,7 +65,7 @@ class SweptWorld(SimulatedWorld):
 
     def _heal_if_spent(self) -> None:
         if not any(self._left.values()):
-            asyncio.get_running_loop().call_soon(self.heal)
+            asyncio.get_running_loop().call_soon(self.heal, context=outside())
 
     def heal(self) -> None:
         """The last fault is over."""
@@ -117,6 +118,8 @@ class SweptWorld(SimulatedWorld):
             self._write_fault = self.reach(places.WRITE)
             if self.is_away(kinds.DATABASE_AWAY):
                 raise ConnectionLost
+        if point == "after_commit" and self._writing:
+            self._kill(self._writing.pop())  # it is durable, and whoever wrote it never knows
         fault = places.WRITE_FAULTS.get(self._write_fault)
         if fault is not None and fault.point == point:
             raise fault.error
@@ -131,8 +134,7 @@ class SweptWorld(SimulatedWorld):
         if fault:
             self._process_of(store).store.meets(fault)
         if fault == places.CRASH_DURING:
-            loop = asyncio.get_running_loop()
-            loop.call_later(DURING_S, self._kill, store, context=outside())
+            self._writing.append(store)
         elif fault == places.CRASH_AFTER:
             self._dying.add(store)
         elif fault == places.CRASH_BEFORE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from fault_injection.coverage.cells import cells_of
+from fault_injection.coverage.floor import FLOOR
+from fault_injection.coverage.ledger import Ledger
+from fault_injection.world import FLOWS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "adding-a-phase.md"
@@ -39,9 +45,9 @@ def insert(path: Path, before: str, text: str) -> None:
     path.write_text(source.replace(before, text + before))
 
 
-def run(folder: Path, *arguments: str) -> str:
-    """What a Python module says there; it must succeed."""
-    done = subprocess.run(
+def attempt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a Python module there."""
+    return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
         env={"PYTHONPATH": f"{folder}:{folder / 'proto'}", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -50,6 +56,11 @@ def run(folder: Path, *arguments: str) -> str:
         timeout=120,
         check=False,
     )
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """What a Python module says there; it must succeed."""
+    done = attempt(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -90,12 +101,34 @@ def test_the_new_flow_passes_the_tests_that_run_over_the_registry(followed: Path
     assert f"[{FLOW}]" in whole
     assert "[gift_card-" in whole
     files = ("tests/property/test_domain_rules.py", "tests/simulation/test_business_paths.py")
-    chosen = f"({FLOW} and not 32) or tame_world"  # a fault once or four times is enough here
+    swept = f"{FLOW}/pay/singles"  # one path is enough here
+    chosen = f"(domain_rules and {FLOW}) or never_decided or {swept} or tame_world or copys"
     told = run(followed, "pytest", *options, "-k", chosen, "tests/unit/test_whose.py", *files)
     assert f"test_{FLOW}_is_the_copys PASSED" in told
     for name in files:
         assert re.search(rf"{re.escape(name)}::.*{FLOW}.* PASSED", told), name
     assert "test_a_tame_world_pays_every_flow_without_waiting PASSED" in told
+
+
+def test_the_new_flow_is_swept_and_is_red_until_it_was_tried_often_enough(followed: Path) -> None:
+    ledger = Ledger()  # everything else was
+    ledger.add("sweep singles", dict.fromkeys(cells_of(FLOWS), FLOOR))
+    ledger.write(followed / "others.json")
+    faults = ("coordinator.cli", "faults")
+    sweep = ("sweep", "--flow", FLOW, "--path", "refused-by-gift_card", "--windows", "4")
+    swept = run(followed, *faults, *sweep, "--coverage", "new.json", "--output", "jsonl")
+    record = json.loads(swept)
+    assert (record["flow"], record["path"]) == (FLOW, "refused-by-gift_card")
+    assert record["singles"] > 50
+    files = ("--from", "others.json", "--from", "new.json")
+    judged = attempt(followed, *faults, "coverage", *files, "--output", "jsonl")
+    assert judged.returncode == 1
+    assert "BELOW_FLOOR" in judged.stderr
+    records = list(map(json.loads, judged.stdout.splitlines()))
+    low = {each["flow"] for each in records if each["count"] < each["least"]}
+    assert low == {FLOW, f"{FLOW} refund"}
+    tried = {each["operation"] for each in records if each["step"] == "gift_card" and each["count"]}
+    assert {"try", "cancel"} <= tried
 
 
 def test_a_place_that_has_moved_is_said(tmp_path: Path) -> None:

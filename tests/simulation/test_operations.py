@@ -1,4 +1,4 @@
-"""Every business path on every flow, with a crash at every commit and a fault at every step."""
+"""Every business path on every flow without faults, and what is asked at one instant."""
 
 from __future__ import annotations
 
@@ -7,25 +7,12 @@ import asyncio
 import pytest
 
 from coordinator.domain.machine import State
-from coordinator.domain.phase import Operation
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
 from fault_injection.business_paths import PATHS, capture_or_cancel, paths_of
 from fault_injection.invariants import Scene, check
-from fault_injection.model_participant import (
-    Fault,
-    Late,
-    LoseReply,
-    LoseRequest,
-    Refuse,
-    Script,
-    no_faults,
-)
 from fault_injection.virtual_time import run
 from fault_injection.world import FLOWS, World
-from tests.simulation.test_business_paths import at
-
-WALKS = [(path, flow) for path in PATHS for flow in FLOWS]
 
 
 async def walk(world: World, path: str, flow: str) -> list[Scene]:
@@ -49,59 +36,6 @@ def test_without_faults_a_path_ends_as_it_says(path: str, flow: str) -> None:
     gone = paths_of(FLOWS[flow])[path]
     first, *_ = run(walk(World(gone.answers), path, flow))
     assert first.transaction.state is gone.expect
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
-@pytest.mark.parametrize(("path", "flow"), WALKS)
-def test_a_crash_at_any_commit_is_repaired(path: str, flow: str, after: bool) -> None:
-    number, crashed = 0, True
-    while crashed:  # until there are not so many commits
-        number += 1
-        world = World()
-        world.crash_at(number, after=after)
-        run(walk(world, path, flow))
-        crashed = world.crashes > 0
-    assert number > PATHS[path].commits, "every commit had its crash"
-
-
-FAULTS: dict[str, Fault] = {
-    "request lost": LoseRequest(),
-    "reply lost": LoseReply(),
-    "late, beyond every timeout": Late(60.0),
-    "refused": Refuse(),
-}
-OPERATIONS = [
-    (operation, fault)
-    for operation in (Operation.TRY, Operation.CONFIRM, Operation.CANCEL)
-    for fault in FAULTS
-    if fault != "refused" or operation is Operation.TRY
-]
-
-
-WHOLE = ("points_and_card", "points_only")
-"""Flows whose every path meets every fault; of the others, which are made of the same phases and
-cost minutes, the paths that hold the most."""
-
-
-@pytest.mark.parametrize(("operation", "fault"), OPERATIONS)
-@pytest.mark.parametrize(
-    ("path", "flow"),
-    [(path, flow) for path, flow in WALKS if flow in WHOLE or path in ("pay", "refund at once")],
-)
-def test_a_fault_in_a_payment_or_in_its_refund_never_leaves_money_behind(
-    path: str, flow: str, operation: Operation, fault: str
-) -> None:
-    for phase in FLOWS[flow].called:
-        for times in (1, 4) if flow == "points_and_card" else (2,):
-            script = at(phase.name, operation, FAULTS[fault], times)
-            run(walk(World(script), path, flow))
-            if "refund" in path:
-                run(walk(World(only_refunds(script)), path, flow))
-
-
-def only_refunds(script: Script) -> Script:
-    """The same, but the payment itself meets no fault."""
-    return lambda tx, call, attempt: (script if call.refund_of else no_faults)(tx, call, attempt)
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.engine.drive import Driver
+from fault_injection.coverage.ledger import Ledger
 from fault_injection.simulation.plan import Asked, plan_of
 from fault_injection.simulation.run import Run, play
 from fault_injection.simulation.shrink import command, shortest
@@ -27,8 +28,10 @@ SEEDS = range(150)
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: f"seed_{seed}")
-def test_every_payment_ends_everywhere_or_nowhere(seed: int) -> None:
-    finding = play(plan_of(seed)).finding
+def test_every_payment_ends_everywhere_or_nowhere(seed: int, ledger: Ledger) -> None:
+    run = play(plan_of(seed))
+    ledger.add("random", run.cells)
+    finding = run.finding
     assert finding is None, "\n".join([finding.problem, *finding.story])
 
 

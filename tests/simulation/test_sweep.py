@@ -17,7 +17,7 @@ from fault_injection.sweep.campaign import (
     survey,
     walks,
 )
-from fault_injection.sweep.cases import Case, case_named
+from fault_injection.sweep.cases import Case, case_named, dashed
 from fault_injection.sweep.run import play
 from fault_injection.sweep.smaller import command, smallest
 from fault_injection.world import FLOWS
@@ -27,7 +27,7 @@ from tests.simulation.test_planted_bugs import (
 )
 
 WALKS = walks(list(FLOWS), ())
-NAMES = [f"{flow}/{path}" for flow, path in WALKS]
+NAMES = [f"{flow}/{dashed(path)}" for flow, path in WALKS]
 TWO_AND_THREE = Wanted(pairs=None, triples=20)
 
 
