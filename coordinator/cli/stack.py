@@ -63,8 +63,8 @@ class Plan:
     options       command-line options of each participant, its seeds among them
     settings      more of the coordinator's settings, or others, by their names: KESSAI_LEASE_S …
     coordinators  how many coordinator processes work on one database; `listen` is the first one's
-    between      (process, part, address): where a coordinator finds a participant, `postgres` or
-                 `nats`; whoever wants something in between says where that listens
+    between       (process, part, address): where a coordinator finds a participant, `postgres` or
+                  `nats`; whoever wants something in between says where that listens
     """
 
     folder: Path
