@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COVERAGE := .fault-coverage
 
-.PHONY: help install demo up test lint format proto lock bench machine clean
+.PHONY: help install demo up test lint format proto lock bench fuzz machine clean
 
 help: ## Lists what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format: $(STAMP) ## Formats the code
 
 proto: $(STAMP) ## Makes the generated Python from the .proto files
 	$(BIN)/python proto/generate.py
+
+fuzz: $(STAMP) ## Tries bytes against the real server for about an hour
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile release tests/fuzz
 
 machine: $(STAMP) ## Runs the state machine in a release's size (hours)
 	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile release tests/machine

@@ -33,7 +33,7 @@ from coordinator.engine.shares import Part
 from fault_injection.model_participant import Defer, Fault, Late, LoseReply, LoseRequest, Refuse
 from fault_injection.reference import answers
 from fault_injection.reference.book import Book, require
-from fault_injection.reference.rules import ENDED, MAX_MINOR, OPEN, PAID, Wanted, between
+from fault_injection.reference.rules import AFTER, ENDED, MAX_MINOR, OPEN, PAID, Wanted, between
 from fault_injection.reference.seen import Create, GiveBack, Take
 from fault_injection.stage import NO_ANSWER, Answer, Stage
 from fault_injection.world import FLOWS, LEASE_S, World
@@ -136,6 +136,9 @@ def payment_of(create: Create) -> NewPayment:
     )
 
 
+Asking = Callable[[], Awaitable[object]]
+
+
 class PaymentMachine(RuleBasedStateMachine):
     """See the head of this module."""
 
@@ -148,6 +151,7 @@ class PaymentMachine(RuleBasedStateMachine):
         self.keys = 0
         self.broken = False
         self.told: dict[str, str] = {}
+        self.told_before: dict[str, str] = {}
         self.paying: dict[str, Create] = {}
         self.refund_keys: list[GiveBack] = []
         self.take_keys: list[Take] = []
@@ -198,15 +202,21 @@ class PaymentMachine(RuleBasedStateMachine):
         if shown is not None and hasattr(shown, "state"):
             self.hear(str(shown.id), shown.state.value)
 
+    def ask(self, *asking: Asking) -> list[Answer]:
+        """Asks all of it at one instant; whoever does may hear of one thing in any order."""
+        self.told_before = dict(self.told)
+        return self.stage.ask(*asking)
+
     def hear(self, thing: str, state: str) -> None:
         """Somebody is told how it stands."""
         seen = self.book.seen[thing]
-        before = self.told.get(thing, "CREATED")
+        before = self.told_before.get(thing, "CREATED")
         path = between(before, seen.state)
         self.require(
             state in path, f"S11: {seen.key} told {before}, then {state}, and is {seen.state}"
         )
-        self.told[thing] = state
+        if state in AFTER[self.told.get(thing, "CREATED")]:
+            self.told[thing] = state
 
     def accepted(self, answer: Answer) -> str:
         """What the answer of a create, a capture or a refund says."""
@@ -221,7 +231,7 @@ class PaymentMachine(RuleBasedStateMachine):
         self.book.ask_create(create, self.stage.now_s())
         before = self.book.seen
         known = (create.caller, create.key) in self.book.made
-        heard = self.stage.ask(*(_accept(each, create, wait_s) for each in processes))
+        heard = self.ask(*(_accept(each, create, wait_s) for each in processes))
         self.look()
         permitted = answers.may_create(self.book, create, before, known=known)
         if len(processes) > 1:  # the others find what one of them made
@@ -316,7 +326,7 @@ class PaymentMachine(RuleBasedStateMachine):
             self.book.ask_capture(take)
         before, start_s = self.book.seen, self.stage.now_s()
         world = self.process(number)
-        heard = self.stage.ask(*(_capture(world, take) for take in takes))
+        heard = self.ask(*(_capture(world, take) for take in takes))
         self.look()
         span_s = start_s, self.stage.now_s()
         self.take_keys += takes
@@ -362,7 +372,7 @@ class PaymentMachine(RuleBasedStateMachine):
         self.book.asked.cancels.add(thing)
         before, start_s = self.book.seen, self.stage.now_s()
         one, other = self.process(number), self.process(number + 1)
-        taken, dropped = self.stage.ask(_capture(one, take), _cancel(other, create.caller, thing))
+        taken, dropped = self.ask(_capture(one, take), _cancel(other, create.caller, thing))
         self.look()
         span_s = start_s, self.stage.now_s()
         self.take_keys.append(take)
@@ -382,7 +392,7 @@ class PaymentMachine(RuleBasedStateMachine):
         thing, before = self.id_of(create), self.book.seen
         if caller == create.caller:
             self.book.asked.cancels.add(thing)
-        [answer] = self.stage.ask(_cancel(self.process(number), caller, thing))
+        [answer] = self.ask(_cancel(self.process(number), caller, thing))
         self.look()
         permitted = answers.may_cancel(self.book, caller, thing, before)
         self.judge("cancel", answer, permitted, answer.code or answers.DONE)
@@ -396,7 +406,7 @@ class PaymentMachine(RuleBasedStateMachine):
             paid = before.get(back.payment)
             lefts.append({} if paid is None or paid.payment else self.book.left(back.payment))
         world = self.process(number)
-        heard = self.stage.ask(*(_refund(world, back) for back in backs))
+        heard = self.ask(*(_refund(world, back) for back in backs))
         self.look()
         for back, left, answer in zip(backs, lefts, heard, strict=True):
             known = (back.caller, back.key) in made
@@ -445,7 +455,7 @@ class PaymentMachine(RuleBasedStateMachine):
     def ask_how_it_stands(self, pick: int, number: int) -> None:
         thing = sorted(self.book.seen)[pick % len(self.book.seen)]
         world = self.process(number)
-        [answer] = self.stage.ask(lambda: world.store.get(TransactionId(thing)))
+        [answer] = self.ask(lambda: world.store.get(TransactionId(thing)))
         self.look()
         self.judge("look", answer, {answers.DONE}, answers.DONE)
 
@@ -490,7 +500,7 @@ class PaymentMachine(RuleBasedStateMachine):
             next(each for each in PARTICIPANTS if each != participant) if liar == 9 else participant
         )
         world = self.process(number)
-        [answer] = self.stage.ask(lambda: world.report(who, TransactionId(thing), phase))
+        [answer] = self.ask(lambda: world.report(who, TransactionId(thing), phase))
         self.look()
         theirs = phase in seen.parts and liar != 9
         permitted = {answers.DONE, "NOT_UNDONE"} if theirs else {answers.NOT_FOUND}
@@ -517,7 +527,7 @@ class PaymentMachine(RuleBasedStateMachine):
         if act == "resolve":
             self.book.asked.answered.add(thing)
         doing = _operate(self.process(number), act, thing, operator, word)
-        [answer] = self.stage.ask(doing)
+        [answer] = self.ask(doing)
         self.look()
         permitted = answers.may_operate(self.book, act, operator, thing, before)
         said = answer.code or answers.DONE
@@ -528,12 +538,12 @@ class PaymentMachine(RuleBasedStateMachine):
         world = self.stage.world
         desk = FlowDesk(store=world.store, intake=world.intake, flows=FLOWS, clock=world.clock)
         if again:
-            self.stage.ask(lambda: desk.resume(flow))
+            self.ask(lambda: desk.resume(flow))
             self.book.paused.discard(flow)
         else:
-            self.stage.ask(lambda: desk.pause(flow, "alice", "because"))
+            self.ask(lambda: desk.pause(flow, "alice", "because"))
             self.book.paused.add(flow)
-        self.stage.ask(*(each.intake.run_once for each in self.stage.worlds))
+        self.ask(*(each.intake.run_once for each in self.stage.worlds))
 
     # Processes
 
@@ -587,14 +597,11 @@ class PaymentMachine(RuleBasedStateMachine):
             self.stage.heal()
             for thing, seen in self.book.seen.items():
                 if seen.held_by:
-                    self.stage.ask(_operate(self.stage.world, "unhold", thing, "alice"))
+                    self.ask(_operate(self.stage.world, "unhold", thing, "alice"))
             self.stage.rest()
             self.look()
         finally:
             self.stage.close()
-
-
-Asking = Callable[[], Awaitable[object]]
 
 
 def _accept(world: World, create: Create, wait_s: float) -> Asking:
