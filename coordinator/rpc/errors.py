@@ -74,6 +74,9 @@ REPEATABLE = frozenset(
 )
 NEVER_REPEATED = frozenset({operator_errors.ChangedMeanwhile})
 """What the same call would be refused with again, whatever its status."""
+MOST_BYTES = 1500
+"""How much is said of a bad request's fields, in bytes. gRPC carries it in headers, of which
+clients take 8 KiB: of a larger refusal they see RESOURCE_EXHAUSTED alone, and would repeat it."""
 INTERNAL_MESSAGE = "an internal error; the payment stands where it durably stood, read it again"
 
 
@@ -88,6 +91,8 @@ def status_of(error: BaseException) -> Status:
     if code is grpc.StatusCode.INTERNAL or not isinstance(error, errors.KessaiError):
         details: list[Message] = [ErrorInfo(domain=DOMAIN, reason="INTERNAL")]
         return _status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, details)
+    if isinstance(error, errors.InvalidRequest):
+        error = _shortened(error)
     facts = {} if isinstance(error, errors.InvalidRequest) else dict(error.facts)
     details = [ErrorInfo(domain=DOMAIN, reason=error.code, metadata=facts)]
     if isinstance(error, errors.InvalidRequest):
@@ -95,6 +100,18 @@ def status_of(error: BaseException) -> Status:
     if code in REPEATABLE and type(error) not in NEVER_REPEATED:
         details.append(_retry_info(error))
     return _status(code, str(error), details)
+
+
+def _shortened(error: errors.InvalidRequest) -> errors.InvalidRequest:
+    """The error with as many of its violations as fit, and how many there are besides."""
+    left = MOST_BYTES
+    for told, violation in enumerate(error.violations):
+        left -= len(f"{violation.field}{violation.code}{violation.message}".encode())
+        if left < 0 and told:
+            more = len(error.violations) - told
+            rest = errors.Violation("request", "MORE", f"{more} more fields are at fault")
+            return errors.InvalidRequest([*error.violations[:told], rest])
+    return error
 
 
 def _retry_info(error: errors.KessaiError) -> RetryInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
@@ -28,6 +28,10 @@ from coordinator.rpc.errors import abort, code_of
 
 MAX_REQUEST_BYTES = 64 * 1024
 """Larger requests are refused with REQUEST_TOO_LARGE."""
+
+MOST_ITEMS = 16
+"""A list with more is refused as such, and its items are not looked at: each could be wrong in
+several ways. No rule of our .proto files allows as many."""
 
 OK = grpc.StatusCode.OK.name
 LEFT = grpc.StatusCode.CANCELLED.name
@@ -287,12 +291,24 @@ def validate(request: Message) -> None:
     if request.ByteSize() > MAX_REQUEST_BYTES:
         text = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
         raise InvalidRequest([Violation("request", "REQUEST_TOO_LARGE", text)])
+    if crowded := list(_crowded(request, "")):
+        raise InvalidRequest(crowded)
     found = protovalidate.collect_violations(request)
     if found:
         violations = [_violation(item.proto) for item in found]
         # A field that breaks several rules is named once, by the first: missing, then too long …
         first = {violation.field: violation for violation in reversed(violations)}
         raise InvalidRequest([first[field] for field in reversed(first)])
+
+
+def _crowded(message: Message, path: str) -> Iterator[Violation]:
+    """Every list with more than MOST_ITEMS."""
+    for field, value in message.ListFields():
+        where = f"{path}{field.name}"
+        if field.is_repeated and len(value) > MOST_ITEMS:
+            yield Violation(where, "TOO_MANY", f"must have at most {MOST_ITEMS} items")
+        elif field.message_type is not None and not field.is_repeated:
+            yield from _crowded(value, f"{where}.")
 
 
 def _violation(item: Any) -> Violation:

@@ -565,6 +565,17 @@ def test_bad_input_names_the_field_and_writes_nothing(
     assert count_payments(service) == before
 
 
+@pytest.mark.parametrize("count", [8, 16, 20, 1000, 30_000])
+def test_however_much_is_wrong_the_refusal_arrives(service: Service, count: int) -> None:
+    bad = create_request("key", tenders=[pb.Tender()] * count, items=[pb.Item()] * min(count, 16))
+    problem = refused(lambda: service.stub().CreatePayment(bad, timeout=DEADLINE_S))
+    assert (problem.status, problem.reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_REQUEST",
+    )
+    assert any(field.startswith("tenders") for field in problem.fields)
+
+
 @pytest.mark.parametrize("payment_id", ["", "x", "a" * 10_240])
 def test_a_payment_id_that_is_not_one_is_refused(service: Service, payment_id: str) -> None:
     problem = refused(lambda: get(service, payment_id))

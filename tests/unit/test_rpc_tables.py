@@ -11,7 +11,7 @@ from uuid import UUID
 import grpc
 import pytest
 from buf.validate import validate_pb2
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from kessai.admin.v1 import admin_pb2
 from kessai.payments.v1 import payments_pb2 as pb
 
@@ -114,6 +114,47 @@ def test_a_pattern_that_is_broken_is_told_in_words() -> None:
     assert (violation.field, violation.code) == ("reason", "BAD_FORMAT")
     assert "one line" in violation.message
     assert "regex" not in violation.message
+
+
+def test_a_list_with_far_too_many_items_is_refused_without_a_look_at_them() -> None:
+    request = pb.CreatePaymentRequest(tenders=[pb.Tender()] * 30_000)
+    with pytest.raises(errors.InvalidRequest) as caught:
+        gate.validate(request)
+    [violation] = caught.value.violations
+    assert (violation.field, violation.code) == ("tenders", "TOO_MANY")
+    split = pb.Split(in_order=pb.Split.InOrder(methods=["card_charge"] * 100))
+    with pytest.raises(errors.InvalidRequest) as caught:
+        gate.validate(pb.CapturePaymentRequest(split=split))
+    assert [each.field for each in caught.value.violations] == ["split.in_order.methods"]
+
+
+def test_no_rule_allows_as_many_items_as_are_never_looked_at() -> None:
+    allowed = []
+    for file in (pb.DESCRIPTOR, admin_pb2.DESCRIPTOR):
+        for message in file.message_types_by_name.values():
+            for field in (*message.fields, *(f for n in message.nested_types for f in n.fields)):
+                extension: Any = validate_pb2.field
+                options: Any = field.GetOptions().Extensions[extension]
+                allowed.append(options.repeated.max_items)
+    assert 0 < max(allowed) <= gate.MOST_ITEMS
+
+
+@pytest.mark.parametrize("count", [1, 5, 28, 300])
+def test_a_refusal_fits_into_what_clients_take_of_headers(count: int) -> None:
+    wrong = [
+        errors.Violation(f"tenders[{number}].amount.minor_units", "OUT_OF_RANGE", "ö" * 60)
+        for number in range(count)
+    ]
+    status = status_of(errors.InvalidRequest(wrong))
+    percent_encoded = sum(3 if ord(each) > 127 else 1 for each in status.message) * 2
+    assert percent_encoded + 4 * status.ByteSize() / 3 < 8 * 1024
+    named = BadRequest()
+    assert status.details[1].Unpack(named)
+    told = [each.reason for each in named.field_violations]
+    assert told == ["OUT_OF_RANGE"] * count or told[-1] == "MORE"
+    assert "OUT_OF_RANGE" in told
+    if told[-1] == "MORE":
+        assert f"{count - len(told) + 1} more fields" in status.message
 
 
 RANGES = {"int64.gt": "int64.gt_lte", "int64.lte": "int64.gt_lte"} | {
