@@ -116,6 +116,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         life = life_of(context)
         if life is not None:
             life.tasks.add(task)
+            if life.over:
+                self._keep(task)
         return task
 
     def bury(self, life: Life) -> None:
@@ -128,9 +130,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
                 self._timer_cancelled_count += isinstance(handle, asyncio.TimerHandle)
                 self._buried.append(handle)
         for task in life.tasks:
-            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - nobody waits for it at the end
-            task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
-            self._kept.append(task)
+            self._keep(task)
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        """Nobody waits for it at the end, and it is not missed when it is thrown away."""
+        asyncio.tasks._unregister_task(task)  # noqa: SLF001
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
+        self._kept.append(task)
 
     def close(self) -> None:
         """See `asyncio`."""

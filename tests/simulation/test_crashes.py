@@ -66,6 +66,15 @@ def test_whoever_crashes_goes_no_further_itself() -> None:
     assert run(program()) == []
 
 
+def test_who_asks_one_that_crashed_before_is_told_so() -> None:
+    async def program() -> None:
+        life = Life("one")
+        life.end()
+        assert await life.ask(lambda: CLOCK.sleep(1.0)) is None
+
+    run(program())
+
+
 def test_what_was_sent_arrives_although_its_sender_crashed() -> None:
     arrived: list[float] = []
 
