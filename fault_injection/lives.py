@@ -57,7 +57,7 @@ class Life:
 
         task = self.start(asked())
         heard = self.asked[task] = asyncio.get_running_loop().create_future()
-        task.add_done_callback(lambda _task: _tell(heard))
+        task.add_done_callback(lambda ended: _tell(heard, ended))
         try:
             await heard
         finally:
@@ -84,7 +84,9 @@ class Life:
                         break
 
 
-def _tell(heard: asyncio.Future[None]) -> None:
+def _tell(heard: asyncio.Future[None], ended: asyncio.Task[Any] | None = None) -> None:
+    if ended is not None and not ended.cancelled():
+        ended.exception()  # it is seen, also by one who does not wait any more
     if not heard.done():
         heard.set_result(None)
 

@@ -14,13 +14,13 @@ from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from adapters.postgres.fields import Write
+from adapters.postgres.group_writer import WriteStatements
 from adapters.sealing import Sealer
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import PublishFailed, StoreUnavailable
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.machine import State
 from coordinator.domain.outcome import Outcome
-from coordinator.domain.phase import Operation
 from coordinator.domain.transaction import Change, OutboxEvent, Transaction
 from coordinator.ports import Clock, CommitResult
 from fault_injection.coverage.tally import BROKER, DIED, GIVEN_UP, STORE, Attempt, Tally
@@ -28,6 +28,7 @@ from fault_injection.databases import CountingStore, Database
 from fault_injection.lives import alive
 from fault_injection.model_participant import Fault, ModelParticipant, Script
 from fault_injection.simulation.database_faults import READ
+from fault_injection.simulation.durable import Durable, Witness
 from fault_injection.simulation.swarm import BROKER_AWAY, DATABASE_AWAY, fault_name
 from fault_injection.simulation.trace import Trace
 from fault_injection.sweep.places import write_fault
@@ -54,6 +55,7 @@ class Fate(Protocol):
 
     trace: Trace
     tally: Tally
+    durable: Durable
     flow_labels: dict[TransactionId, str]
     """What cells call the flow of each transaction that is known."""
 
@@ -75,14 +77,12 @@ class Fate(Protocol):
     def committed(self, store: CountingStore) -> None:
         """A commit came back. Its process may die of it."""
 
-    def check_decided(self, transaction_id: TransactionId, call: Call) -> None:
-        """A call leaves; it must not leave before its decision is durable."""
-
 
 class SimulatedStore(CountingStore):
     """The store of one simulated process, with faults, and its commits in the trace."""
 
     def __init__(self, fate: Fate, owner: str, database: Database, clock: Clock) -> None:
+        self._won: list[Write] = []
         super().__init__(
             database,
             owner=owner,
@@ -95,6 +95,10 @@ class SimulatedStore(CountingStore):
         self._connect = self._reading  # what writes was given the database's own
         self._under_way: dict[Attempt, None] = {}
         self._latest: Attempt | None = None
+
+    def witnessed(self, statements: WriteStatements) -> WriteStatements:
+        """See `CountingStore`."""
+        return Witness(statements, self._won)
 
     def meets(self, fault: str) -> None:
         """The fault befalls the commit that is being handed over, or has just come back."""
@@ -141,7 +145,9 @@ class SimulatedStore(CountingStore):
         self, limit: int, flows: Collection[str] | None = None
     ) -> Sequence[Transaction]:
         """See `Store.claim_due`. Where nothing can be due it is not asked: that is most of time."""
-        return await super().claim_due(limit, flows) if self._may_find(_DUE) else []
+        claimed = await super().claim_due(limit, flows) if self._may_find(_DUE) else []
+        self._fate.durable.claimed(claimed)
+        return claimed
 
     async def claim_events(self, limit: int, lease_s: float) -> Sequence[OutboxEvent]:
         """See `Store.claim_events`; as in `claim_due`."""
@@ -165,6 +171,10 @@ class SimulatedStore(CountingStore):
         return super()._unit(work)
 
     def _fault(self, point: str) -> None:
+        if point == "before_write":
+            self._won.clear()
+        elif point == "after_commit":
+            self._fate.durable.committed(self._won)
         try:
             self._fate.database_fault(point)
         except Exception as error:
@@ -194,7 +204,7 @@ class SimulatedParticipant(ModelParticipant):
         """See `Participant.perform`."""
         subject = self._fate.subject_of(transaction_id)
         about = f"{call.phase.name} {call.operation.value}"
-        self._fate.check_decided(transaction_id, call)
+        self._fate.durable.leaves(transaction_id, call)
         self._fate.trace.add(subject, f"{about} leaves")
         flow, operation = self._fate.flow_labels[transaction_id], call.operation.value
         attempt = self._fate.tally.begins(flow, call.phase.name, operation, unended=GIVEN_UP)
@@ -207,6 +217,12 @@ class SimulatedParticipant(ModelParticipant):
             raise
         attempt.ends(_words(type(outcome).__name__))
         self._fate.trace.add(subject, f"{about} -> {outcome!r}")
+        return outcome
+
+    def _apply(self, transaction_id: TransactionId, call: Call, fault: Fault | None) -> Outcome:
+        outcome = super()._apply(transaction_id, call, fault)
+        place = (transaction_id, call.phase.name)
+        self._fate.durable.arrived(self, place, call.operation)
         return outcome
 
 
@@ -226,6 +242,7 @@ class SimulatedPublisher(RecordingPublisher):
             attempt.ends("not taken")
             raise PublishFailed("the broker is away")
         attempt.ends("taken")
+        self._fate.durable.sent(event)
         await super().publish(event)
         subject = self._fate.subject_of(event.transaction_id)
         self._fate.trace.add(subject, f"published {event.state}")
@@ -234,18 +251,3 @@ class SimulatedPublisher(RecordingPublisher):
 def _words(name: str) -> str:
     """`LostRace` as `lost race`."""
     return _CAPITAL.sub(r" \g<0>", name).strip().lower()
-
-
-def decisions(call: Call) -> set[State]:
-    """One of these has to be durable before the call leaves; none: nothing has to."""
-    match call.operation:
-        case Operation.CONFIRM if call.phase.confirm_refusable:
-            return {State.CAPTURING, State.SETTLING}
-        case Operation.CONFIRM:
-            return {State.SETTLING}
-        case Operation.CANCEL if call.step.dropped:
-            return {State.CANCELLING, State.SETTLING}
-        case Operation.CANCEL:
-            return {State.CANCELLING}
-        case _:
-            return set()

@@ -112,7 +112,7 @@ async def _play(world: SimulatedWorld, plan: Plan, made: list[TransactionId]) ->
     finding: Finding | None = None
     try:
         async with asyncio.timeout(LIVE_S):
-            made += await _live(world, plan)
+            made += await world.unless_broken(_live(world, plan))
         await check_all(world, made)
     except TimeoutError:
         finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from adapters.guarded_participant import Guard
@@ -39,12 +38,12 @@ from fault_injection.lives import Life, outside
 from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.callers import Told, one_of, transaction_of
+from fault_injection.simulation.durable import Durable
 from fault_injection.simulation.parts import (
     SEALER,
     SimulatedParticipant,
     SimulatedPublisher,
     SimulatedStore,
-    decisions,
 )
 from fault_injection.simulation.plan import Crash, Moment
 from fault_injection.simulation.swarm import Swarm, draw, within
@@ -67,10 +66,6 @@ DURING_S = 0.002
 """How long after a commit was handed over a coordinator dies that dies while it is under way."""
 ASK_AGAIN_S = 1.0
 """How soon a caller asks again after it was told to, in seconds."""
-_STATE = "SELECT state FROM transactions WHERE id = ?"
-_REACHED = "SELECT to_state FROM journal WHERE transaction_id = ? AND kind = 'transition'"
-LOOK_S = 20.0
-"""How often whoever waits for a transaction looks at it, at most, in seconds."""
 _EXPECTED = (StoreUnavailable.__name__, PublishFailed.__name__)
 """Trouble that coordinators report and get over."""
 
@@ -104,7 +99,9 @@ class SimulatedWorld(World):
         self.flow_labels: dict[TransactionId, str] = {}
         self.subjects: dict[TransactionId, str] = {}
         self.told = Told()
+        self.durable = Durable(self._found, self.told.check)
         self._during: list[Violation] = []
+        self._broken = asyncio.Event()
         self.processes: list[Process] = []
         self._up = asyncio.Event()
         self._down = asyncio.Event()
@@ -310,20 +307,28 @@ class SimulatedWorld(World):
         answers = await asyncio.gather(ask(), ask(), return_exceptions=True)
         return one_of(answers)
 
-    def check_decided(self, transaction_id: TransactionId, call: Call) -> None:
-        """See `Fate` (S3)."""
-        decided = decisions(call)
-        if decided and not decided & self._reached(transaction_id):
-            what = f"{call.operation.value} of {call.phase.name} left before it was decided"
-            self._during.append(Violation(f"S3: {what}; {transaction_id}"))
+    def _found(self, violation: Violation) -> None:
+        at_s = self.clock.monotonic()
+        self._during.append(Violation(f"{violation}, at {at_s:.6f} s"))
+        self._broken.set()
+
+    async def unless_broken(self, living: Coroutine[Any, Any, T]) -> T:
+        """What comes of it. Raises Violation for the first thing that does not hold meanwhile."""
+        lives = asyncio.create_task(living)
+        breaks = asyncio.create_task(self._broken.wait())
+        try:
+            await asyncio.wait([lives, breaks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (lives, breaks):
+                task.cancel()
+            await asyncio.wait([lives, breaks])
+        self.check_during()
+        return lives.result()
 
     def check_during(self) -> None:
         """Raises Violation for the first thing that did not hold while something was going on."""
         for violation in self._during:
             raise violation
-
-    def _reached(self, transaction_id: TransactionId) -> set[str]:
-        return {str(state) for (state,) in self.database.rows(_REACHED, transaction_id)}
 
     def check_rest(self) -> None:
         """S18: nothing is left to do, and nothing broke. Raises Violation."""
@@ -361,26 +366,22 @@ class SimulatedWorld(World):
     async def _until(
         self, transaction_id: TransactionId, enough: Callable[[Transaction], bool]
     ) -> Transaction:
-        end = self.clock.now() + timedelta(seconds=LIMIT_S)
-        wait_s = 0.05
-        while self.clock.now() < end:
-            self.told.check(transaction_id, state := self._state(transaction_id))
+        end_s = self.clock.monotonic() + LIMIT_S
+        while (left_s := end_s - self.clock.monotonic()) > 0:
+            state = self.durable.row(transaction_id).state
             if state in SETTLED or state is State.RESERVED:
                 found = await self._whole(transaction_id)
                 if enough(found):
                     return found
-            await self.clock.sleep(wait_s)
-            wait_s = min(LOOK_S, wait_s * 2)
+                if found.version < self.durable.row(transaction_id).version:
+                    continue  # it has changed meanwhile
+            await self.durable.change(transaction_id, left_s)
         return await self._whole(transaction_id)
 
     async def _whole(self, transaction_id: TransactionId) -> Transaction:
         found = await self.eye.get(transaction_id)
         assert found is not None, "nothing is ever deleted"
         return found
-
-    def _state(self, transaction_id: TransactionId) -> State:
-        [(state,)] = self.database.rows(_STATE, transaction_id)
-        return State(state)
 
     async def scene(self, transaction_id: TransactionId) -> Scene:
         """Everything that is known of a transaction, once the outbox is empty."""

@@ -60,7 +60,7 @@ async def _play(world: SweptWorld, case: Case) -> Finding | None:
     finding: Finding | None = None
     try:
         async with asyncio.timeout(LIVE_S):
-            made = await _live(world, case)
+            made = await world.unless_broken(_live(world, case))
         await check_all(world, made)
     except TimeoutError:
         finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))
