@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
+from adapters.postgres.trouble import Kind
 from coordinator.domain.flow import Flow
 from coordinator.domain.machine import ANNOUNCED, INITIAL, TABLE, State
 from coordinator.domain.phase import Operation, Phase
@@ -24,7 +25,7 @@ from fault_injection.simulation.swarm import (
     OUTAGE,
     is_possible,
 )
-from fault_injection.sweep.places import CONFLICT, CRASHES, WRITE_FAULTS
+from fault_injection.sweep.places import CRASHES, WRITE_FAULTS
 
 COMMITTED, UNAVAILABLE = "committed", "unavailable"
 TAKEN, NOT_TAKEN = "taken", "not taken"
@@ -63,10 +64,13 @@ def _call(phase: Phase, operation: Operation) -> Iterator[tuple[str, str]]:
 
 def _commit() -> Iterator[tuple[str, str]]:
     yield NONE, COMMITTED
-    for fault in (*WRITE_FAULTS, DATABASE_AWAY):
-        yield fault, COMMITTED  # the store tries again
-        if fault != CONFLICT:
-            yield fault, UNAVAILABLE
+    for name, met in WRITE_FAULTS.items():
+        if met.kind in {Kind.LOST, Kind.TRANSIENT}:
+            yield name, COMMITTED  # the store tries again
+        if met.kind is not Kind.TRANSIENT:
+            yield name, UNAVAILABLE
+    yield DATABASE_AWAY, COMMITTED
+    yield DATABASE_AWAY, UNAVAILABLE
     for fault in CRASHES:
         yield fault, DIED
 

@@ -18,19 +18,17 @@ simulator's kinds of fault.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.postgres.trouble import ConnectionLost, TransientConflict
+from adapters.postgres.trouble import Kind, diagnose
 from coordinator.domain.flow import Flow
 from coordinator.domain.phase import Operation, Phase
 from fault_injection.model_participant import Defer, Refuse, Twice
-from fault_injection.simulation.database_faults import kind_of
+from fault_injection.simulation.database_faults import DATABASE_FAULTS, READ, kind_of
 from fault_injection.simulation.swarm import (
     BROKER_AWAY,
     CALL_FAULTS,
-    COMMIT_FAILED,
-    COMMIT_UNHEARD,
     DATABASE_AWAY,
     OUTAGE,
     is_possible,
@@ -51,30 +49,31 @@ CRASHES = (CRASH_BEFORE, CRASH_DURING, CRASH_AFTER)
 """A coordinator dies before it hands a commit over, when that is durable but it does not know yet,
 or after it."""
 
-CONFLICT = "commit-conflict"
-
 
 @dataclass(frozen=True, slots=True)
 class WriteFault:
-    """What a writer meets at one of its fault points."""
+    """What a writer meets at one of its fault points, and what it takes that for."""
 
     point: str
-    error: type[Exception]
+    error: Callable[[], Exception]
+
+    @property
+    def kind(self) -> Kind:
+        """Whether the store tries again."""
+        return diagnose(self.error()).kind
 
 
 WRITE_FAULTS: Mapping[str, WriteFault] = {
-    COMMIT_FAILED: WriteFault("before_commit", ConnectionLost),
-    CONFLICT: WriteFault("before_commit", TransientConflict),
-    COMMIT_UNHEARD: WriteFault("after_commit", ConnectionLost),
+    name: WriteFault(point, fault.errors[0])
+    for name, fault in DATABASE_FAULTS.items()
+    for point in fault.points
+    if point != READ
 }
 """What may befall a group of commits."""
 
 
 def write_fault(point: str, error: Exception) -> str:
     """The name of what a group of commits met at this point."""
-    for name, fault in WRITE_FAULTS.items():
-        if fault.point == point and isinstance(error, fault.error):
-            return name
     return kind_of(point, error) or DATABASE_AWAY
 
 
@@ -94,12 +93,14 @@ def participant_place(name: str) -> str:
 def lengths_of(place: str, fault: str, lengths: Sequence[int]) -> Sequence[int]:
     """How often in a row the fault may come there: in outages of these lengths.
 
-    A participant's outage has all of them. That one step's requests or replies alone are lost or
-    late has the longest.
+    What is away, and connections that are lost, have all of them. That one step's requests or
+    replies alone are lost or late has the longest.
     """
-    if place in {COMMIT, RECOVERY} or not lengths or fault == CONFLICT:
+    if place in {COMMIT, RECOVERY} or not lengths:
         return ()
-    if place in {WRITE, DATABASE, BROKER} or place.startswith(PARTICIPANT):
+    if place == WRITE:
+        return lengths if WRITE_FAULTS[fault].kind is Kind.LOST else ()
+    if place in {DATABASE, BROKER} or place.startswith(PARTICIPANT):
         return lengths
     answered = isinstance(CALL_FAULTS[fault][0], Refuse | Defer | Twice)  # it is not asked again
     return () if answered else (max(lengths),)

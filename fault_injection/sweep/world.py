@@ -122,7 +122,7 @@ class SweptWorld(SimulatedWorld):
             self._kill(self._writing.pop())  # it is durable, and whoever wrote it never knows
         fault = places.WRITE_FAULTS.get(self._write_fault)
         if fault is not None and fault.point == point:
-            raise fault.error
+            raise fault.error()
 
     # Processes
 

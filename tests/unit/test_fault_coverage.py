@@ -65,6 +65,18 @@ def test_a_flow_without_a_pivot_is_never_committed_as_capturing() -> None:
     assert {"commit RESERVED", "commit REFUNDED"} <= operations
 
 
+@pytest.mark.parametrize(
+    ("fault", "outcomes"),
+    [
+        ("commit-failed", {"committed", "unavailable"}),
+        ("deadlock", {"committed"}),
+        ("disk-full", {"unavailable"}),
+    ],
+)
+def test_what_the_store_repeats_is_committed_in_the_end(fault: str, outcomes: set[str]) -> None:
+    assert {cell.outcome for cell in ALL if cell.fault == fault} == outcomes
+
+
 def test_a_new_flow_has_its_cells_at_once_and_they_are_below_the_floor() -> None:
     phases = {**PHASES, "gift": Phase("gift", "Gift", Role.TAKES, "gift")}
     row = FlowRow("gift_only", (("gift", "merchant_credit"),), "notify")
