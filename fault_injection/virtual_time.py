@@ -136,6 +136,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Nobody waits for it at the end, and it is not missed when it is thrown away."""
         asyncio.tasks._unregister_task(task)  # noqa: SLF001
         task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
+        task._log_traceback = False  # noqa: SLF001
         self._kept.append(task)
 
     def close(self) -> None:

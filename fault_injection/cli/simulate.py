@@ -65,7 +65,7 @@ _UrlOption = Annotated[
 @command(
     app,
     "kessai simulate --seed 17",
-    "kessai simulate --seeds 0..1999",
+    "kessai simulate --seeds 0..1999 --jobs 2",
     "kessai simulate --seeds 1..50 --flow card_only --faults reply-lost,late",
     "kessai simulate --seeds 0..499 --backend postgres --compare",
     ok="everything held",
@@ -87,6 +87,16 @@ def simulate(
         bool, typer.Option("--compare", help="Also in memory: both traces have to be the same.")
     ] = False,
     coverage: CoverageOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            max=256,
+            help="Processes at once. Default: every core, for many seeds in memory.",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Plays random payments, faults and crashes on virtual time, then checks every invariant.
@@ -102,4 +112,5 @@ def simulate(
     chosen = simulating.seeds_of(seed, seeds)
     asked = simulating.asked_of(payments, flow, faults, crashes, only)
     with simulating.player_of(backend, database_url, compare=compare) as player:
-        simulating.run(chosen, asked, output, player, coverage)
+        at_once = simulating.jobs_of(chosen, jobs, player)
+        simulating.run(chosen, asked, output, player, coverage=coverage, jobs=at_once)

@@ -22,7 +22,8 @@ from coordinator.cli.output import Format, emit, emit_all, lines, messages, plai
 from coordinator.domain.errors import ConfigurationError, StoreUnavailable
 from fault_injection.backends import BACKENDS, MEMORY, opened
 from fault_injection.cli.covering import Recording
-from fault_injection.simulation.plan import Asked, Plan, plan_of
+from fault_injection.cli.spreading import jobs_for, spread
+from fault_injection.simulation.plan import Asked, Plan
 from fault_injection.simulation.run import Run, play, play_twice
 from fault_injection.simulation.shrink import command as command_of
 from fault_injection.simulation.shrink import shortest
@@ -38,10 +39,11 @@ _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """How runs are played, and the options that say so."""
+    """How runs are played, and the options that say so. `alone`: only one at a time."""
 
     play: Callable[[Plan], Run]
     options: str
+    alone: bool
 
     def command(self, run: Run) -> str:
         """What replays the run."""
@@ -72,21 +74,35 @@ def player_of(backend: str, url: str | None, *, compare: bool) -> Iterator[Playe
                 "the database cannot be used", ExitCode.UNREACHABLE, error.code, error.detail
             ) from None
         one = play_twice if compare else play
-        yield Player(lambda plan: one(plan, database), options)
+        yield Player(lambda plan: one(plan, database), options, alone=bool(options))
+
+
+def jobs_of(seeds: range, jobs: int | None, player: Player) -> int:
+    """Raises typer.BadParameter where runs have one database between them."""
+    if player.alone and (jobs or 1) > 1:
+        raise typer.BadParameter("only runs in memory can be many at once", param_hint="--jobs")
+    return 1 if player.alone else jobs_for(seeds, jobs)
 
 
 def run(
-    seeds: range, asked: Asked, output: Format, player: Player, coverage: Path | None = None
+    seeds: range,
+    asked: Asked,
+    output: Format,
+    player: Player,
+    *,
+    coverage: Path | None = None,
+    jobs: int = 1,
 ) -> None:
     """Plays every seed, up to the first in which something does not hold. Raises Failure then."""
     recording = Recording(coverage)
     campaign = Campaign(output, player)
     with Interruption() as interruption:
         try:
-            with _progress(len(seeds)) as advance:
-                for seed in seeds:
-                    with interruption.shielded():  # asyncio swallows what is raised inside
-                        played = player.play(plan_of(seed, asked))
+            with (
+                _progress(len(seeds)) as advance,
+                spread(seeds, asked, player.play, jobs, interruption) as runs,
+            ):
+                for played in runs:
                     campaign.tell(played)
                     recording.add("random", played.cells)
                     advance()
@@ -146,8 +162,8 @@ class Campaign:
 
 
 def _cpu_s() -> float:
-    """Seconds that this process has computed."""
-    return sum(os.times()[:2])
+    """Seconds that this process has computed, and those that it started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def _record(run: Run, player: Player) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def crowd(jobs: int, interruption: Interruption) -> Iterator[Play]:
         yield here
         return
     context = multiprocessing.get_context("spawn")  # a fork would share open databases
-    pool = ProcessPoolExecutor(jobs, context, initializer=_leave_signals)
+    pool = ProcessPoolExecutor(jobs, context, initializer=leave_signals)
     try:
         yield lambda portions: _spread(pool, portions)
     finally:
@@ -42,6 +42,6 @@ def _spread(pool: ProcessPoolExecutor, portions: Sequence[Portion]) -> Iterator[
         yield from (future.result() for future in done)
 
 
-def _leave_signals() -> None:
+def leave_signals() -> None:
     """Ctrl-C reaches every process of a terminal; the parent ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -88,3 +88,18 @@ def test_what_cannot_be_simulated_is_refused_before_anything_starts(
     code, out, err = ask(*options)
     assert (code, out, played) == (2, "", [])
     assert problem in err
+
+
+def test_several_processes_tell_the_same_lines_in_the_same_order() -> None:
+    options = ("--seeds", "0..5", "--payments", "1")
+    _, alone, _ = ask(*options, "--jobs", "1")
+    code, together, err = ask(*options, "--jobs", "2")
+    assert code == 0
+    assert together == alone
+    assert "6 runs" in err
+
+
+def test_runs_on_one_database_are_not_played_at_once() -> None:
+    code, _, err = ask("--seeds", "0..5", "--jobs", "2", "--backend", "sqlite")
+    assert code == 2
+    assert "--jobs" in err
