@@ -115,10 +115,10 @@ class SimulatedStore(CountingStore):
         outcome = ""
         try:
             result = await self._commit(change, subject)
-            outcome = _words(type(result).__name__)
             self._latest = attempt
             self._fate.committed(self)
             await alive()
+            outcome = _words(type(result).__name__)
         except StoreUnavailable:
             outcome = "unavailable"
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fault_injection.business_paths import paths_of
+from fault_injection.coverage.tally import Cell
 from fault_injection.simulation.swarm import CALL_FAULTS
 from fault_injection.sweep import places
 from fault_injection.sweep.campaign import (
@@ -88,6 +89,13 @@ def test_a_case_gives_the_same_trace_again() -> None:
     case = case_named("card_only/refund-all/commit@2:crash-during+database@5:database-away:4")
     first, second = play(case), play(case)
     assert (first.hash, first.finding) == (second.hash, None)
+
+
+@pytest.mark.parametrize("crash", places.CRASHES)
+def test_what_dies_with_its_coordinator_is_counted_so(crash: str) -> None:
+    cells = play(case_named(f"card_only/pay/commit@2:{crash}")).cells
+    assert cells[Cell("card_only", "store", "commit CAPTURING", crash, "died")] == 1
+    assert {cell.outcome for cell in cells if cell.fault == crash} == {"died"}
 
 
 def test_what_a_case_says_is_what_happens() -> None:
