@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COVERAGE := .fault-coverage
 
-.PHONY: help install demo up test lint format proto lock bench fuzz machine clean
+.PHONY: help install demo up test planted lint format proto lock bench fuzz machine clean
 
 help: ## Lists what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(STAMP) lint ## Lints, runs every test, and counts what went wrong in the
 	rm -rf $(COVERAGE)
 	$(BIN)/python -m pytest -n auto --dist worksteal --fault-coverage $(COVERAGE)
 	$(BIN)/kessai faults coverage --from $(COVERAGE) --html $(COVERAGE)/coverage.html > $(COVERAGE)/coverage.txt
+
+planted: $(STAMP) ## Tries every planted bug on every layer that has to catch it (an hour; prints a line for each)
+	$(BIN)/python -m tests.planted --declared
 
 lint: $(STAMP) ## Style, types, contracts
 	$(BIN)/ruff format --check .

@@ -28,7 +28,7 @@ from coordinator.domain.transaction import Failure, Transaction
 from coordinator.engine.capture import NewCapture
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
-from fault_injection.invariants import Violation
+from fault_injection.invariants import Violation, captured_as_asked
 from fault_injection.model_participant import Defer, Fault, LoseRequest, Refuse, Script, no_faults
 from fault_injection.world import FLOWS, World, payment
 
@@ -72,9 +72,10 @@ async def _create(
 async def _capture(world: World, reserved: Transaction, part: Part) -> None:
     new = NewCapture(reserved.caller, "capture-1", reserved.id, part)
     try:
-        await world.call(lambda: world.capture(new))
+        accepted = await world.call(lambda: world.capture(new))
     except CallerError:
         return  # it failed or expired before: the invariants say what must be then
+    captured_as_asked(new, accepted.transaction)
 
 
 async def _cancel(world: World, reserved: Transaction) -> None:

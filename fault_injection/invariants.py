@@ -5,12 +5,13 @@ They read the store and the model participants, and know nothing of how the resu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from coordinator.domain.entries import Act
 from coordinator.domain.flow import Flow
-from coordinator.domain.machine import ANNOUNCED, TABLE, State
+from coordinator.domain.ids import TransactionId
+from coordinator.domain.machine import ANNOUNCED, CANCELLABLE, TABLE, State
 from coordinator.domain.phase import Operation, Phase, Role
 from coordinator.domain.transaction import (
     EntryKind,
@@ -20,6 +21,7 @@ from coordinator.domain.transaction import (
     StepStatus,
     Transaction,
 )
+from coordinator.engine.capture import NewCapture
 from fault_injection.model_participant import Held, ModelParticipant
 
 
@@ -133,8 +135,22 @@ def _ordered_by_operator(scene: Scene, cancel: JournalEntry) -> bool:
     )
 
 
+_OURS = frozenset(
+    {
+        "CANCELLED_BY_CALLER",
+        "ORDER_SUPERSEDED",
+        "TRY_DEADLINE_EXCEEDED",
+        "RESERVATION_EXPIRED",
+    }
+)
+"""Causes that count until it is decided."""
+
+
 def releases_cite_a_cause(scene: Scene) -> None:
-    """S6: every release cites a refusal that was answered, a caller, or a deadline."""
+    """S6: every release cites a refusal that was answered, a caller, or a deadline.
+
+    Neither callers nor deadlines release what is decided.
+    """
     for entry in scene.journal:
         if entry.event != "release":
             continue
@@ -142,14 +158,10 @@ def releases_cite_a_cause(scene: Scene) -> None:
             line.outcome == "refused" and line.code == entry.code and line.phase == entry.phase
             for line in scene.journal
         )
-        ours = entry.code in {
-            "CANCELLED_BY_CALLER",
-            "CANCELLED_BY_OPERATOR",
-            "ORDER_SUPERSEDED",
-            "TRY_DEADLINE_EXCEEDED",
-            "RESERVATION_EXPIRED",
-        }
+        ours = entry.code in _OURS or entry.code == "CANCELLED_BY_OPERATOR"
         _require(answered or ours, "S6", f"released for {entry.code or 'nothing'}")
+        late = entry.code in _OURS and entry.from_state not in CANCELLABLE
+        _require(not late, "S6", f"released for {entry.code} while {entry.from_state}")
 
 
 def journal_is_a_path(scene: Scene) -> None:
@@ -173,8 +185,30 @@ def announced_once(scene: Scene) -> None:
     wanted = [state] if state in ANNOUNCED else []
     if state is State.REFUNDED:
         wanted = [State.PAID, State.REFUNDED]
-    states = [event.state for event in scene.events if event.attention is None]
+    events = [event for event in scene.events if event.attention is None]
+    states = [event.state for event in events]
     _require(states == wanted, "S14", f"announced {states}")
+    lines = {entry.sequence: entry.to_state for entry in scene.journal}
+    for event in events:
+        _require(
+            lines[event.sequence] is event.state,
+            "S14",
+            f"{event.state} was announced as line {event.sequence}: {lines[event.sequence]}",
+        )
+
+
+def held_is_left_alone(scene: Scene) -> None:
+    """Hold: while an operator holds it, nobody asks for more and nothing ends.
+
+    What an operator resolves meanwhile is asked for with Query and Cancel.
+    """
+    held = False
+    for entry in scene.journal:
+        if entry.kind is EntryKind.OPERATOR and entry.event in {Act.HOLD, Act.UNHOLD}:
+            held = entry.event == Act.HOLD
+        asked = entry.operation in {Operation.TRY, Operation.CONFIRM}
+        driven = asked or entry.event in {"pay", "fail"}
+        _require(not (held and driven), "hold", f"line {entry.sequence} came while it was held")
 
 
 def secrets_forgotten(scene: Scene) -> None:
@@ -231,6 +265,24 @@ def _of(refund: Transaction, phase: str) -> list[Step]:
     return [step for step in refund.steps if step.phase == phase]
 
 
+def captured_as_asked(new: NewCapture, told: Transaction) -> None:
+    """S12: who is told that a capture is done has asked for that very capture."""
+    key = told.capture.idempotency_key if told.capture else "no key"
+    wanted = new.idempotency_key
+    _require(key == wanted, "S12", f"{wanted} was told that it captured, and {key} did; {told.id}")
+
+
+def nobody_else_is_held(
+    participants: Mapping[str, ModelParticipant], known: Collection[TransactionId]
+) -> None:
+    """S8: nothing is held, and nothing was taken, for a transaction that nobody knows."""
+    for participant in participants.values():
+        for (transaction_id, phase), record in participant.records.items():
+            kept = record in {Held.HELD, Held.PENDING, Held.CONFIRMED}
+            stray = kept and transaction_id not in known
+            _require(not stray, "S8", f"{phase} is {record} for {transaction_id}, and nobody knows")
+
+
 CHECKERS: tuple[Callable[[Scene], None], ...] = (
     settled,
     all_or_nothing,
@@ -240,6 +292,7 @@ CHECKERS: tuple[Callable[[Scene], None], ...] = (
     releases_cite_a_cause,
     journal_is_a_path,
     announced_once,
+    held_is_left_alone,
     secrets_forgotten,
     steps_tell_the_truth,
     amounts_agree,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,12 @@ from fault_injection import virtual_time
 from fault_injection.business_paths import PATHS
 from fault_injection.coverage.tally import Cell
 from fault_injection.databases import Database, Sqlite
-from fault_injection.invariants import Violation, check
+from fault_injection.invariants import (
+    Violation,
+    captured_as_asked,
+    check,
+    nobody_else_is_held,
+)
 from fault_injection.simulation.plan import Act, Buying, Plan
 from fault_injection.simulation.swarm import draw
 from fault_injection.simulation.trace import Runaway, parting
@@ -132,7 +137,7 @@ async def _live(world: SimulatedWorld, plan: Plan) -> list[TransactionId]:
                 everybody.create_task(_act(world, buying, number, act))
         everybody.create_task(_crashes(world, plan))
         everybody.create_task(_seconds(world, plan))
-        everybody.create_task(_at(world, plan.swarm.healed_s, _heal(world)))
+        everybody.create_task(_heal(world, plan.swarm.healed_s))
     made = [world.told.made[buying.caller] for buying in plan.buyings]
     for payment_id in tuple(made):
         made += [refund.id for refund in await world.eye.refunds_of(payment_id)]
@@ -154,15 +159,12 @@ async def check_all(world: SimulatedWorld, made: Sequence[TransactionId]) -> Non
             check(scene)
         except Violation as violation:
             raise Violation(f"{violation}; {transaction_id}") from violation
+    nobody_else_is_held(world.participants, made)
     world.check_rest()
 
 
-async def _at(world: SimulatedWorld, at_s: float, deed: Awaitable[Any]) -> None:
+async def _heal(world: SimulatedWorld, at_s: float) -> None:
     await world.clock.sleep(max(0.0, at_s - world.clock.monotonic()))
-    await deed
-
-
-async def _heal(world: SimulatedWorld) -> None:
     world.heal()
 
 
@@ -200,14 +202,18 @@ async def _act(world: SimulatedWorld, buying: Buying, number: int, act: Act) -> 
         case "cancel":
             await _cancel(world, buying.caller, payment_id)
         case "capture":
-            capture = NewCapture(buying.caller, key, payment_id, part)
-            await _refusable(world.call(lambda: world.capture(capture)))
+            await _refusable(_capture(world, NewCapture(buying.caller, key, payment_id, part)))
         case "refund":
             refunds = [
                 NewRefund(buying.caller, f"{key}-{each}", payment_id, part)
                 for each in range(1 + int(3 * draw(world.swarm.seed, buying.number, key)))
             ]
             await asyncio.gather(*(_refund(world, refund) for refund in refunds))
+
+
+async def _capture(world: SimulatedWorld, new: NewCapture) -> None:
+    accepted = await world.call(lambda: world.capture(new))
+    captured_as_asked(new, accepted.transaction)
 
 
 async def _refund(world: SimulatedWorld, new: NewRefund) -> None:

@@ -35,6 +35,22 @@ def _failing(point: str, error: type[Exception], times: int) -> Callable[[str], 
     return faults
 
 
+def test_an_announcement_is_durable_together_with_the_state_that_it_tells(stores: Stores) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def look(point: str) -> None:
+        if point == "after_commit":
+            seen[:] = stores.rows("SELECT t.state, o.state FROM transactions t, outbox o")
+
+    async def scenario() -> None:
+        async with stores.open(faults=look) as store:
+            stood = await committed(store, creation())
+            await committed(store, commit_of(until(stood, "PAID")))
+            assert seen == [("PAID", "PAID")]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("done", [True, False], ids=["was done", "was not done"])
 def test_a_commit_whose_answer_is_lost_is_settled_by_reading_again(
     stores: Stores, done: bool

@@ -6,7 +6,6 @@ A failing seed is in the test's name; `kessai simulate --seed 17` replays it and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -16,13 +15,7 @@ from fault_injection.simulation.plan import Asked, plan_of
 from fault_injection.simulation.run import Run, play
 from fault_injection.simulation.shrink import command, shortest
 from fault_injection.simulation.swarm import KINDS, TIGHT_GUARD, swarm_of
-from tests.simulation.test_planted_bugs import (
-    a_participant_without_tombstones,
-    an_unknown_try_is_not_cancelled,
-    capture_timeout_taken_for_a_refusal,
-    confirms_in_parallel_with_the_pivot,
-    no_outbox_row,
-)
+from tests.planted.deciding import capture_timeout_taken_for_a_refusal
 
 SEEDS = range(150)
 
@@ -53,33 +46,14 @@ def test_every_kind_of_fault_comes_about_where_it_is_the_only_one(kind: str) -> 
     assert {name for name, count in met.items() if count} <= set(kinds)
 
 
-PLANTED = (
-    capture_timeout_taken_for_a_refusal,
-    confirms_in_parallel_with_the_pivot,
-    a_participant_without_tombstones,
-    an_unknown_try_is_not_cancelled,
-    no_outbox_row,
-)
-
-
 def first_failing(asked: Asked, seeds: range = range(100)) -> Run:
     return next(run for seed in seeds if (run := play(plan_of(seed, asked))).finding)
-
-
-@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
-def test_a_planted_bug_is_found_by_some_seed(
-    monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], object]
-) -> None:
-    plant(monkeypatch)
-    finding = first_failing(Asked()).finding
-    assert finding is not None
-    assert not finding.problem.startswith("bug"), finding
 
 
 def test_a_failing_run_is_made_smaller_and_its_command_replays_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    capture_timeout_taken_for_a_refusal(monkeypatch)
+    capture_timeout_taken_for_a_refusal.plant(monkeypatch)
     failing = first_failing(Asked(faults=("reply-lost", "refused", "duplicates"), crashes=2))
     small = shortest(failing)
     assert small.finding is not None

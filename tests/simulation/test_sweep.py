@@ -22,10 +22,8 @@ from fault_injection.sweep.cases import Case, case_named, dashed
 from fault_injection.sweep.run import play
 from fault_injection.sweep.smaller import command, smallest
 from fault_injection.world import FLOWS
-from tests.simulation.test_planted_bugs import (
-    a_participant_without_tombstones,
-    capture_timeout_taken_for_a_refusal,
-)
+from tests.planted.deciding import capture_timeout_taken_for_a_refusal
+from tests.planted.participating import no_tombstones
 
 WALKS = walks(list(FLOWS), ())
 NAMES = [f"{flow}/{dashed(path)}" for flow, path in WALKS]
@@ -109,7 +107,7 @@ def test_what_a_case_says_is_what_happens() -> None:
 
 
 def test_a_planted_bug_is_found_made_smaller_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture_timeout_taken_for_a_refusal(monkeypatch)
+    capture_timeout_taken_for_a_refusal.plant(monkeypatch)
     failing = first_failing("card_only", "pay")
     assert str(failing).startswith("card_only/pay/card_charge.confirm@1:")
     pair = Case(
@@ -130,7 +128,7 @@ def test_a_planted_bug_is_found_made_smaller_and_replayed(monkeypatch: pytest.Mo
 def test_a_try_that_comes_after_its_cancel_is_found_on_a_path_that_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    a_participant_without_tombstones(monkeypatch)
+    no_tombstones.plant(monkeypatch)
     failing = first_failing("card_only", "no answer from card_charge")
     assert "very-late" in str(failing)
 

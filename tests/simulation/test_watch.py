@@ -23,7 +23,7 @@ from fault_injection.simulation.watch import (
     what_was_cancelled_holds_nothing,
 )
 from fault_injection.virtual_time import VirtualClock
-from tests.simulation.test_planted_bugs import confirms_in_parallel_with_the_pivot
+from tests.planted.deciding import confirms_in_parallel_with_the_pivot
 from tests.support.transactions import commit_of, creation, touched, until
 
 PLACE = (TransactionId("transaction"), "phase")
@@ -54,7 +54,7 @@ def test_a_write_over_a_newer_version_is_a_violation() -> None:
 def test_a_confirm_that_is_sent_too_early_is_told_at_that_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    confirms_in_parallel_with_the_pivot(monkeypatch)
+    confirms_in_parallel_with_the_pivot.plant(monkeypatch)
     problem = first_problem(Asked())
     assert problem.startswith("S3")
     assert AT.search(problem)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli.main import app
-from tests.simulation.test_planted_bugs import capture_timeout_taken_for_a_refusal
+from tests.planted.deciding import capture_timeout_taken_for_a_refusal
 
 ONE = ("--flow", "card_only", "--path", "refused-by-merchant_credit", "--windows", "4")
 
@@ -53,7 +53,7 @@ def test_a_case_alone_is_played_again() -> None:
 def test_a_violation_is_told_with_its_story_and_what_replays_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    capture_timeout_taken_for_a_refusal(monkeypatch)
+    capture_timeout_taken_for_a_refusal.plant(monkeypatch)
     code, _, err = ask("--flow", "card_only", "--path", "pay")
     assert code == 1
     assert "INVARIANT_BROKEN: card_only/pay/card_charge.confirm@1:" in err
