@@ -18,6 +18,8 @@ from fault_injection.chaos.readings import Readings
 from fault_injection.chaos.shops import Shop
 
 EVENTS_S = 60.0
+SURPLUS_S = 2.0
+"""How long events that nobody expects are looked for, in seconds."""
 REPEATS = 50
 """How many creations are asked for once more, with their old keys."""
 _GAPS = """
@@ -159,6 +161,8 @@ def _announced(stack: Stack, ends: dict[str, tuple[State, bool]]) -> list[str]:
         if state is State.REFUNDED:
             wanted.add((each, "PAID"))
     events = collect(stack.nats.url, len(wanted), EVENTS_S)
+    # That many may have come, and one too many after them.
+    events = {**events, **collect(stack.nats.url, len(events) + len(wanted) + 1, SURPLUS_S)}
     arrived = [(event.subject, event.state) for event in events.values()]
     wrong = [f"S14: {each} {state} was not announced" for each, state in wanted - set(arrived)]
     wrong += [f"S14: {each} {state} was announced" for each, state in set(arrived) - wanted]
