@@ -110,6 +110,7 @@ class ModelParticipant:
     effects    counts what took place, by (transaction, phase, operation)
     amounts    of every Try, in minor units
     confirmed  how much of it became final
+    last_arrival_s  when the last late request arrived, or the last pending Try was decided
     originals  of a refund's Try: which step it gives back
     """
 
@@ -124,6 +125,7 @@ class ModelParticipant:
     refused_confirms: dict[Key, Refused] = field(default_factory=dict)
     _attempts: Counter[tuple[TransactionId, str, Operation]] = field(default_factory=Counter)
     _held_up: dict[Key, list[Call]] = field(default_factory=dict)
+    last_arrival_s: float = 0.0
     _deliveries: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def perform(
@@ -178,6 +180,7 @@ class ModelParticipant:
         async def later() -> None:
             await self.clock.sleep(delay_s)
             deed()
+            self.last_arrival_s = self.clock.monotonic()
 
         nobodys = outside()
         task = asyncio.create_task(later(), context=nobodys)

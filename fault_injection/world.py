@@ -58,7 +58,7 @@ MAX_IN_FLIGHT = 1000
 LEASE_S = 30.0
 RECOVER_EVERY_S = 5.0
 LIMIT_S = 3600.0
-"""Longer than any outage that the tests inject, with every backoff on top, in seconds."""
+"""The emergency brake: longer than any outage that the tests inject, and every backoff."""
 
 
 class Crash(SystemExit):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
@@ -34,6 +35,8 @@ from fault_injection.simulation.watch import (
     Place,
     a_call_was_decided,
     an_event_was_written,
+    it_ends_in_time,
+    set_going_at,
 )
 from fault_injection.world import FLOWS
 
@@ -69,14 +72,17 @@ class Durable:
 
     broken  hears of whatever does not hold, as it happens
     told    raises Violation for a state that contradicts what was told of a transaction
+    since_last_fault_s  how long nothing has gone wrong, but not since before a moment
     """
 
     def __init__(
         self,
         broken: Callable[[Violation], None],
         told: Callable[[TransactionId, State], None],
+        since_last_fault_s: Callable[[datetime], float],
     ) -> None:
         self._broken, self._told = broken, told
+        self._since_last_fault_s = since_last_fault_s
         self._rows: dict[TransactionId, Transaction] = {}
         self._journals: dict[TransactionId, list[JournalEntry]] = {}
         self._reached: dict[TransactionId, set[State]] = {}
@@ -139,6 +145,8 @@ class Durable:
         self._check(after.id, partial(self._told, after.id, after.state))
         for checker in COMMIT_CHECKERS:
             self._check(after.id, partial(checker, commit))
+        seconds = self._since_last_fault_s(set_going_at(commit))
+        self._check(after.id, partial(it_ends_in_time, commit, flow_of(FLOWS, after), seconds))
         lines += change.entries
         self._reached.setdefault(after.id, set()).update(line.to_state for line in change.entries)
         for event in change.events:

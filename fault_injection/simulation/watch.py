@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from coordinator.domain.decide import Call
 from coordinator.domain.entries import Act
+from coordinator.domain.flow import Flow
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import TABLE, TERMINAL, Event, State
 from coordinator.domain.phase import Operation
@@ -26,7 +28,10 @@ from coordinator.domain.transaction import (
 )
 from fault_injection.invariants import Violation
 from fault_injection.model_participant import Held, ModelParticipant
+from fault_injection.world import LEASE_S
 
+IDLE_EVERY_S = 60.0
+"""How often a coordinator without work looks for some: simulating each look costs real time."""
 _ROWS = {(row.source, row.event.value, row.target) for row in TABLE}
 _HOLDS = {Held.HELD, Held.PENDING, Held.CONFIRMED}
 
@@ -143,6 +148,31 @@ def no_more_is_given_back_than_was_paid(commit: Commit) -> None:
             if each.phase == step.phase and each.role == step.role and each.amount is not None
         )
         _require(given <= (step.final_minor or 0), "S13", f"{step.phase} got {given}")
+
+
+def it_ends_in_time(commit: Commit, flow: Flow, seconds: float) -> None:
+    """L1: settled within T of the last fault, or of what set it going since."""
+    after, before = commit.change.after, commit.before
+    if after.settled and before is not None and not before.settled:
+        limit_s = longest_s(flow)
+        _require(seconds <= limit_s, "L1", f"took {seconds:.0f} s of {limit_s:.0f} s at most")
+
+
+def longest_s(flow: Flow) -> float:
+    """T, in seconds: claim lifetime + scan period + steps x (1.5 x backoff cap + call timeout).
+
+    A step is an operation: each participant is asked to hold, and then to confirm or to cancel.
+    """
+    retries = [phase.retry for phase in flow.called]
+    return LEASE_S + IDLE_EVERY_S + sum(2 * (1.5 * each.cap_s + each.timeout_s) for each in retries)
+
+
+def set_going_at(commit: Commit) -> datetime:
+    """When it was accepted, or left the state in which it waited for its caller."""
+    lines = (*commit.earlier, *commit.change.entries)
+    return max(
+        line.at for line in lines if line.from_state is None or line.from_state is State.RESERVED
+    )
 
 
 COMMIT_CHECKERS: tuple[Callable[[Commit], None], ...] = (

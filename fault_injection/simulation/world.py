@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from adapters.guarded_participant import Guard
@@ -48,6 +49,8 @@ from fault_injection.simulation.parts import (
 from fault_injection.simulation.plan import Crash, Moment
 from fault_injection.simulation.swarm import Swarm, draw, within
 from fault_injection.simulation.trace import Trace
+from fault_injection.simulation.watch import IDLE_EVERY_S
+from fault_injection.virtual_time import EPOCH
 from fault_injection.world import (
     FLOWS,
     LEASE_S,
@@ -58,8 +61,6 @@ from fault_injection.world import (
 
 T = TypeVar("T")
 
-IDLE_EVERY_S = 60.0
-"""How often a coordinator without work looks for some: simulating each look costs real time."""
 LINES = 5_000
 """How many calls and commits there may be for each payment: far more than any outage causes."""
 DURING_S = 0.002
@@ -93,18 +94,18 @@ class SimulatedWorld(World):
         super().__init__(seed=swarm.seed, database=database)
         self.swarm = swarm
         self.healed = False
+        self._over_s = 0.0
         self.met: Counter[str] = Counter()
         self.trace = Trace(self.clock.monotonic, limit=LINES * payments)
         self.tally = Tally()
         self.flow_labels: dict[TransactionId, str] = {}
         self.subjects: dict[TransactionId, str] = {}
         self.told = Told()
-        self.durable = Durable(self._found, self.told.check)
+        self.durable = Durable(self._found, self.told.check, self.since_last_fault_s)
         self._during: list[Violation] = []
         self._broken = asyncio.Event()
         self.processes: list[Process] = []
-        self._up = asyncio.Event()
-        self._down = asyncio.Event()
+        self._up, self._down = asyncio.Event(), asyncio.Event()
         self._armed: Crash | None = None
         self._commits_left = 0
         self._started = 0
@@ -145,6 +146,7 @@ class SimulatedWorld(World):
         self.owner = name
         self.store = store = SimulatedStore(self, name, self.database, self.clock)
         super().restart()
+        self._over_s = self.clock.monotonic()
         self.trace.add(name, "starts")
         work = self._work(self.recover, self.renew, self.relay, self.driver)
         loop = self.life.start(work, name)
@@ -175,9 +177,16 @@ class SimulatedWorld(World):
         await self.clock.sleep(crash.down_s)
         self.restart()
 
+    def since_last_fault_s(self, going_at: datetime) -> float:
+        """Seconds since the last fault was over, or since `going_at` if that was later."""
+        late_s = [each.last_arrival_s for each in self.participants.values()]
+        at_s = max(self._over_s, *late_s, (going_at - EPOCH).total_seconds())
+        return self.clock.monotonic() - at_s if self.healed else 0.0
+
     def heal(self) -> None:
         """The last fault is over."""
         self.healed = True
+        self._over_s = self.clock.monotonic()
         self.trace.add("world", "is healed")
         if self._armed is not None:
             self._fall()
@@ -308,8 +317,7 @@ class SimulatedWorld(World):
         return one_of(answers)
 
     def _found(self, violation: Violation) -> None:
-        at_s = self.clock.monotonic()
-        self._during.append(Violation(f"{violation}, at {at_s:.6f} s"))
+        self._during.append(Violation(f"{violation}, at {self.clock.monotonic():.6f} s"))
         self._broken.set()
 
     async def unless_broken(self, living: Coroutine[Any, Any, T]) -> T:
@@ -317,18 +325,18 @@ class SimulatedWorld(World):
         lives = asyncio.create_task(living)
         breaks = asyncio.create_task(self._broken.wait())
         try:
-            await asyncio.wait([lives, breaks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((lives, breaks), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (lives, breaks):
-                task.cancel()
+            lives.cancel()
+            breaks.cancel()
             await asyncio.wait([lives, breaks])
         self.check_during()
         return lives.result()
 
     def check_during(self) -> None:
         """Raises Violation for the first thing that did not hold while something was going on."""
-        for violation in self._during:
-            raise violation
+        if self._during:
+            raise self._during[0]
 
     def check_rest(self) -> None:
         """S18: nothing is left to do, and nothing broke. Raises Violation."""

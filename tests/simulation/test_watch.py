@@ -9,6 +9,7 @@ import pytest
 
 from coordinator.domain.ids import TransactionId
 from coordinator.domain.phase import Operation
+from coordinator.domain.retry import RetryPolicy
 from fault_injection.invariants import Violation
 from fault_injection.model_participant import Held, ModelParticipant
 from fault_injection.simulation.plan import Asked, plan_of
@@ -90,3 +91,10 @@ def test_what_a_participant_may_not_do_is_a_violation(
     assert checker in EFFECT_CHECKERS
     with pytest.raises(Violation):
         checker(at, PLACE, cancelled)
+
+
+def test_a_backoff_beyond_its_cap_ends_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RetryPolicy, "delay_s", lambda *_: 1_000.0)
+    problem = first_problem(Asked(faults=("reply-lost",), crashes=0))
+    assert re.fullmatch(r"L1: took 1[0-9]{3} s of [0-9]+ s at most; .*", problem), problem
+    assert AT.search(problem)
