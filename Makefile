@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COVERAGE := .fault-coverage
 
-.PHONY: help install demo up test planted lint format proto lock bench fuzz machine clean
+.PHONY: help install demo up test planted lint format proto lock bench fuzz machine mutants clean
 
 help: ## Lists what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,9 +57,15 @@ machine: $(STAMP) ## Runs the state machine in a release's size (hours)
 bench: $(STAMP) ## Runs the benchmark (minutes; prints a table)
 	$(BIN)/python -m benchmarks.payments
 
+mutants: $(STAMP) ## Counts the mutants of coordinator/domain that its tests let live (hours)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/mutants.txt
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 lock: ## Pins the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --all-extras --group mutants --constraint requirements/dev.txt pyproject.toml -o requirements/mutants.txt
 
 clean: ## Removes .venv and caches
-	rm -rf $(VENV) $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) mutants $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
