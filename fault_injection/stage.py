@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import KessaiError
@@ -51,6 +51,10 @@ class Answer:
 
     code: str
     value: Any = None
+
+
+Asking: TypeAlias = tuple[World, Callable[[], Awaitable[object]]]
+"""Something that is asked of a coordinator."""
 
 
 class Process(World):
@@ -108,16 +112,15 @@ class Stage:
 
     # Asking
 
-    def ask(self, *asking: Callable[[], Awaitable[object]]) -> list[Answer]:
+    def ask(self, *asking: Asking) -> list[Answer]:
         """Asks all of it at one instant. Raises what is no answer: a bug."""
         return self.loop.run(self._ask(asking))
 
-    async def _ask(self, asking: tuple[Callable[[], Awaitable[object]], ...]) -> list[Answer]:
+    async def _ask(self, asking: tuple[Asking, ...]) -> list[Answer]:
         for world in self.worlds:
             await world.revived()
             await world.intake.run_once()  # a process that starts reads the pauses first
-        asked = [asyncio.ensure_future(each()) for each in asking]
-        await asyncio.wait(asked)
+        asked = await asyncio.gather(*(world.life.ask(ask) for world, ask in asking))
         for world in self.worlds:
             await world.revived()
         return [_answer(each) for each in asked]
@@ -271,8 +274,8 @@ def _nothing(_change: Change) -> None:
     """What happens at a commit when nothing is to happen."""
 
 
-def _answer(asked: asyncio.Future[Any]) -> Answer:
-    if asked.cancelled():
+def _answer(asked: asyncio.Task[Any] | None) -> Answer:
+    if asked is None or asked.cancelled():
         return Answer(NO_ANSWER)
     error = asked.exception()
     if isinstance(error, KessaiError):

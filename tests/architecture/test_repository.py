@@ -114,12 +114,12 @@ def test_requirements_are_pinned_by_hash_and_name_no_host(path: Path) -> None:
     assert loose_requirements(text) == []
 
 
-def test_there_are_requirements_for_running_and_for_developing() -> None:
-    assert [path.name for path in REQUIREMENTS] == ["dev.txt", "runtime.txt"]
-    runtime, dev = (
-        set(re.findall(r"^[\w.-]+==\S+", p.read_text(), re.MULTILINE)) for p in REQUIREMENTS[::-1]
+def test_there_are_requirements_for_running_for_developing_and_for_mutants() -> None:
+    assert [path.name for path in REQUIREMENTS] == ["dev.txt", "mutants.txt", "runtime.txt"]
+    dev, mutants, runtime = (
+        set(re.findall(r"^[\w.-]+==\S+", p.read_text(), re.MULTILINE)) for p in REQUIREMENTS
     )
-    assert runtime < dev
+    assert runtime < dev < mutants
 
 
 HASH = "--hash=sha256:" + "0" * 64

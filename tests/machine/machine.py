@@ -35,7 +35,7 @@ from fault_injection.reference import answers
 from fault_injection.reference.book import Book, require
 from fault_injection.reference.rules import AFTER, ENDED, MAX_MINOR, OPEN, PAID, Wanted, between
 from fault_injection.reference.seen import Create, GiveBack, Take
-from fault_injection.stage import NO_ANSWER, Answer, Stage
+from fault_injection.stage import NO_ANSWER, Answer, Asking, Stage
 from fault_injection.world import FLOWS, LEASE_S, World
 from phases.registry import PHASES
 
@@ -134,9 +134,6 @@ def payment_of(create: Create) -> NewPayment:
         manual=create.manual,
         reservation_s=create.reserve_s,
     )
-
-
-Asking = Callable[[], Awaitable[object]]
 
 
 class PaymentMachine(RuleBasedStateMachine):
@@ -455,7 +452,7 @@ class PaymentMachine(RuleBasedStateMachine):
     def ask_how_it_stands(self, pick: int, number: int) -> None:
         thing = sorted(self.book.seen)[pick % len(self.book.seen)]
         world = self.process(number)
-        [answer] = self.ask(lambda: world.store.get(TransactionId(thing)))
+        [answer] = self.ask((world, lambda: world.store.get(TransactionId(thing))))
         self.look()
         self.judge("look", answer, {answers.DONE}, answers.DONE)
 
@@ -500,7 +497,7 @@ class PaymentMachine(RuleBasedStateMachine):
             next(each for each in PARTICIPANTS if each != participant) if liar == 9 else participant
         )
         world = self.process(number)
-        [answer] = self.ask(lambda: world.report(who, TransactionId(thing), phase))
+        [answer] = self.ask((world, lambda: world.report(who, TransactionId(thing), phase)))
         self.look()
         theirs = phase in seen.parts and liar != 9
         permitted = {answers.DONE, "NOT_UNDONE"} if theirs else {answers.NOT_FOUND}
@@ -538,12 +535,12 @@ class PaymentMachine(RuleBasedStateMachine):
         world = self.stage.world
         desk = FlowDesk(store=world.store, intake=world.intake, flows=FLOWS, clock=world.clock)
         if again:
-            self.ask(lambda: desk.resume(flow))
+            self.ask((world, lambda: desk.resume(flow)))
             self.book.paused.discard(flow)
         else:
-            self.ask(lambda: desk.pause(flow, "alice", "because"))
+            self.ask((world, lambda: desk.pause(flow, "alice", "because")))
             self.book.paused.add(flow)
-        self.ask(*(each.intake.run_once for each in self.stage.worlds))
+        self.ask(*((each, each.intake.run_once) for each in self.stage.worlds))
 
     # Processes
 
@@ -605,22 +602,22 @@ class PaymentMachine(RuleBasedStateMachine):
 
 
 def _accept(world: World, create: Create, wait_s: float) -> Asking:
-    return lambda: world.accept(payment_of(create), wait_s)
+    return world, lambda: world.accept(payment_of(create), wait_s)
 
 
 def _capture(world: World, take: Take) -> Asking:
     new = NewCapture(take.caller, take.key, TransactionId(take.payment), part_of(take.wanted))
-    return lambda: world.capture(new)
+    return world, lambda: world.capture(new)
 
 
 def _refund(world: World, back: GiveBack) -> Asking:
     new = NewRefund(back.caller, back.key, TransactionId(back.payment), part_of(back.wanted))
-    return lambda: world.refund(new)
+    return world, lambda: world.refund(new)
 
 
 def _cancel(world: World, caller: str, thing: str) -> Asking:
     failure = Failure("CANCELLED_BY_CALLER", "changed their mind")
-    return lambda: world.cancel(caller, TransactionId(thing), failure)
+    return world, lambda: world.cancel(caller, TransactionId(thing), failure)
 
 
 def _operate(
@@ -629,11 +626,11 @@ def _operate(
     order, transaction_id = Order(operator, "because"), TransactionId(thing)
     if act == "resolve":
         assert saying is not None, "an operator says something of a phase"
-        return lambda: world.resolve(transaction_id, *saying, order)
+        return world, lambda: world.resolve(transaction_id, *saying, order)
     acts: dict[str, Callable[[TransactionId, Order], Awaitable[object]]] = {
         "hold": world.hold,
         "unhold": world.unhold,
         "resume": world.resume,
         "cancel": world.operator_cancel,
     }
-    return lambda: acts[act](transaction_id, order)
+    return world, lambda: acts[act](transaction_id, order)
