@@ -548,6 +548,12 @@ def test_a_refund_names_its_payment_and_has_no_step_for_what_gets_nothing() -> N
     ]
     assert refund.refund_of == RefundOf(paid.id, 2)
     assert (refund.amount, refund.order_id) == (Money(150, "JPY"), "")
+    assert [step.position for step in refund.steps] == sorted({s.position for s in refund.steps})
+    theirs = (refund.caller, refund.merchant_id, refund.customer_id, refund.flow)
+    assert theirs == (paid.caller, paid.merchant_id, paid.customer_id, paid.flow)
+    own = (refund.id, refund.idempotency_key, refund.request, refund.version, refund.sequence)
+    assert own == (REFUND_ID, "refund-1", "{}", 0, 1)
+    assert {refund.created_at, refund.updated_at, refund.state_since, refund.due_at} == {NOW}
     assert flow_of({BOTH.name: BOTH}, refund) is BOTH.refund
     assert flow_of({BOTH.name: BOTH}, paid) is BOTH
 
