@@ -17,7 +17,7 @@ from fault_injection.simulation.shrink import command, shortest
 from fault_injection.simulation.swarm import KINDS, TIGHT_GUARD, swarm_of
 from tests.planted.deciding import capture_timeout_taken_for_a_refusal
 
-SEEDS = range(500)
+SEEDS = range(2000)
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: f"seed_{seed}")
