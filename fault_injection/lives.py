@@ -23,21 +23,30 @@ ENDINGS = 100
 
 
 class Graveyard(Protocol):
-    """The loop, which keeps what must not run any more."""
+    """The loop, which keeps what must not run any more, or not now."""
 
     def bury(self, life: Life) -> None:
         """Drops every callback and timer of an ended life."""
+
+    def freeze(self, life: Life) -> None:
+        """Lays every callback and timer of a life by."""
+
+    def thaw(self, life: Life) -> None:
+        """Takes them up again."""
 
 
 class Life:
     """From the start of a process to its crash; made and ended inside a loop of virtual time.
 
-    asked  what others have asked of it and wait for
+    asked    what others have asked of it and wait for
+    laid_by  what it will do once it is not frozen any more
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.over = False
+        self.frozen = False
+        self.laid_by: list[asyncio.Handle] = []
         self.asked: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._context = contextvars.copy_context()
@@ -52,8 +61,10 @@ class Life:
         if self.over:
             return None  # whoever asks was told that it is there, and it died at that instant
 
+        asking = ask()  # of this process: when the task begins another one may be there
+
         async def asked() -> T:
-            return await ask()
+            return await asking
 
         task = self.start(asked())
         heard = self.asked[task] = asyncio.get_running_loop().create_future()
@@ -70,6 +81,17 @@ class Life:
         cast("Graveyard", asyncio.get_running_loop()).bury(self)
         for heard in self.asked.values():
             _tell(heard)
+
+    def freeze(self) -> None:
+        """The process stops where it is, as after SIGSTOP; it does not know of it."""
+        self.frozen = True
+        cast("Graveyard", asyncio.get_running_loop()).freeze(self)
+
+    def thaw(self) -> None:
+        """It goes on. Whatever it waited for in the meantime is late."""
+        if self.frozen:
+            self.frozen = False
+            cast("Graveyard", asyncio.get_running_loop()).thaw(self)
 
     def throw_away(self) -> None:
         """Lets go of what was kept, when nothing can come of it any more."""

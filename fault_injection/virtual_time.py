@@ -83,7 +83,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         context = contextvars.copy_context() if context is None else context
         handle = asyncio.Handle(callback, args, self, context)
         life = life_of(context)
-        (self._ready if life is None or not life.over else self._buried).append(handle)
+        if life is None or not (life.over or life.frozen):
+            self._ready.append(handle)
+        else:
+            (self._buried if life.over else life.laid_by).append(handle)
         return handle
 
     def call_at(  # type: ignore[override] # any callback
@@ -97,11 +100,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         context = contextvars.copy_context() if context is None else context
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         life = life_of(context)
-        if life is None or not life.over:
+        if life is None or not (life.over or life.frozen):
             heapq.heappush(self._scheduled, timer)
             timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as asyncio
         else:
-            self._buried.append(timer)
+            (self._buried if life.over else life.laid_by).append(timer)
         return timer
 
     def create_task(  # type: ignore[override] # any coroutine
@@ -124,8 +127,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """See `lives.Graveyard`."""
         self._ended.append(life)
         for handle in (*self._ready, *self._scheduled):
-            context: Context = handle._context  # type: ignore[attr-defined] # noqa: SLF001
-            if not handle.cancelled() and life_of(context) is life:
+            if _is_of(handle, life):
                 handle._cancelled = True  # noqa: SLF001 - `cancel` lets go of what it calls
                 self._timer_cancelled_count += isinstance(handle, asyncio.TimerHandle)
                 self._buried.append(handle)
@@ -138,6 +140,31 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
         task._log_traceback = False  # noqa: SLF001
         self._kept.append(task)
+
+    def freeze(self, life: Life) -> None:
+        """See `lives.Graveyard`."""
+        for at, handle in enumerate(self._ready):
+            if _is_of(handle, life):
+                life.laid_by.append(handle)
+                self._ready[at] = _nothing(self)  # the loop counts what is ready
+        mine = sorted(timer for timer in self._scheduled if _is_of(timer, life))
+        for timer in mine:
+            timer._scheduled = False  # type: ignore[attr-defined] # noqa: SLF001 - as asyncio
+        self._scheduled = [timer for timer in self._scheduled if not _is_of(timer, life)]
+        heapq.heapify(self._scheduled)
+        life.laid_by += mine
+
+    def thaw(self, life: Life) -> None:
+        """See `lives.Graveyard`."""
+        laid_by, life.laid_by = life.laid_by, []
+        for handle in laid_by:
+            if life.over or handle.cancelled():
+                self._buried.append(handle)
+            elif isinstance(handle, asyncio.TimerHandle):
+                heapq.heappush(self._scheduled, handle)
+                handle._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as asyncio
+            else:
+                self._ready.append(handle)
 
     def close(self) -> None:
         """See `asyncio`."""
@@ -179,6 +206,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             future.set_exception(error)
         else:
             future.set_result(result)
+
+
+def _is_of(handle: asyncio.Handle, life: Life) -> bool:
+    context: Context = handle._context  # type: ignore[attr-defined] # noqa: SLF001
+    return not handle.cancelled() and life_of(context) is life
+
+
+def _nothing(loop: asyncio.AbstractEventLoop) -> asyncio.Handle:
+    handle = asyncio.Handle(lambda: None, (), loop)
+    handle.cancel()
+    return handle
 
 
 @dataclass(frozen=True)

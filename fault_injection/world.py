@@ -151,7 +151,7 @@ class World:
         database: Callable[[Clock], Database] = Sqlite,
     ) -> None:
         self.owner = "simulated"
-        self.clock = VirtualClock()
+        self.clock: Clock = VirtualClock()
         self.observer = Recorder()
         self.ids = SeededIds()
         self.randomness = SeededRandomness(seed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 from coordinator.domain.ids import TransactionId
@@ -20,6 +21,11 @@ def transaction_of(answer: object) -> Transaction | None:
     if isinstance(answer, Accepted):
         return answer.transaction
     return answer if isinstance(answer, Transaction) else None
+
+
+async def twice(first: Awaitable[T], second: Awaitable[T]) -> T:
+    """Asks for the same thing twice at once. Raises as `one_of`."""
+    return one_of(await asyncio.gather(first, second, return_exceptions=True))
 
 
 def one_of(answers: Sequence[T | BaseException]) -> T:

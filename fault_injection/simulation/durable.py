@@ -73,6 +73,7 @@ class Durable:
     broken  hears of whatever does not hold, as it happens
     told    raises Violation for a state that contradicts what was told of a transaction
     since_last_fault_s  how long nothing has gone wrong, but not since before a moment
+    operators  whether operators act as well
     """
 
     def __init__(
@@ -80,7 +81,10 @@ class Durable:
         broken: Callable[[Violation], None],
         told: Callable[[TransactionId, State], None],
         since_last_fault_s: Callable[[datetime], float],
+        *,
+        operators: bool = False,
     ) -> None:
+        self._operators = operators
         self._broken, self._told = broken, told
         self._since_last_fault_s = since_last_fault_s
         self._rows: dict[TransactionId, Transaction] = {}
@@ -122,7 +126,9 @@ class Durable:
     def leaves(self, transaction_id: TransactionId, call: Call) -> None:
         """A call is about to leave."""
         reached = self._reached.get(transaction_id, set())
-        self._check(transaction_id, lambda: a_call_was_decided(call, reached))
+        self._check(
+            transaction_id, lambda: a_call_was_decided(call, reached, operators=self._operators)
+        )
 
     def sent(self, event: OutboxEvent) -> None:
         """An event reaches the broker."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from fault_injection.business_paths import PATHS
 from fault_injection.simulation.swarm import (
+    FROZEN,
     MAX_CRASHES,
     TWO_COORDINATORS,
     Swarm,
@@ -76,6 +77,18 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True)
+class Freeze:
+    """From `start_s` to `end_s` the coordinator stands still.
+
+    alone  nobody else is there meanwhile; otherwise another one comes
+    """
+
+    start_s: float
+    end_s: float
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A run. `seconds` holds from when to when a second coordinator is there."""
 
@@ -84,7 +97,13 @@ class Plan:
     buyings: tuple[Buying, ...]
     crashes: tuple[Crash, ...]
     seconds: tuple[tuple[float, float], ...]
+    freezes: tuple[Freeze, ...]
     asked: Asked
+
+    @property
+    def healed_s(self) -> float:
+        """When the last fault is over, in seconds from the beginning."""
+        return max(self.swarm.healed_s, *(each.end_s for each in self.freezes), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,7 @@ def plan_of(seed: int, asked: Asked | None = None) -> Plan:
         buyings=tuple(_buying(swarm, number, flows) for number in numbers),
         crashes=tuple(_crash(swarm, number) for number in range(crashes)),
         seconds=swarm.windows(TWO_COORDINATORS),
+        freezes=tuple(_freeze(seed, start_s) for start_s, _ in swarm.windows(FROZEN)),
         asked=replace(asked, faults=swarm.kinds, crashes=crashes, only=tuple(numbers)),
     )
 
@@ -147,6 +167,12 @@ def _buying(swarm: Swarm, number: int, flows: Sequence[str]) -> Buying:
         for each in range(int(3 * draw(*key, "acts") ** 2))
     )
     return Buying(number, _one_of(flows, *key, "flow"), _one_of(paths, *key, "path"), start_s, acts)
+
+
+def _freeze(seed: int, start_s: float) -> Freeze:
+    length_s = LEASE_S * (0.1 + 1.9 * draw(seed, FROZEN, start_s, "for"))
+    alone = draw(seed, FROZEN, start_s, "alone") < 0.3  # noqa: PLR2004 - now and then
+    return Freeze(start_s, start_s + length_s, alone)
 
 
 def _crash(swarm: Swarm, number: int) -> Crash:

@@ -20,6 +20,7 @@ from coordinator.domain.money import Money
 from coordinator.domain.split import InOrder, ProRata
 from coordinator.domain.transaction import Failure, JournalEntry
 from coordinator.engine.capture import NewCapture
+from coordinator.engine.operate.desk import Order
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
 from coordinator.ports import Clock
@@ -33,14 +34,19 @@ from fault_injection.invariants import (
     check,
     nobody_else_is_held,
 )
+from fault_injection.simulation.operators import OPERATORS, Drawn, act
 from fault_injection.simulation.plan import Act, Buying, Plan
+from fault_injection.simulation.swarm import OPERATORS as OPERATORS_ACT
 from fault_injection.simulation.swarm import draw
 from fault_injection.simulation.trace import Runaway, parting
 from fault_injection.simulation.world import SimulatedWorld
+from fault_injection.world import RECOVER_EVERY_S
 from phases.registry import PHASES
 
 STORY_LINES = 60
 """How much of a trace is told when it is about no transaction."""
+OPERATOR_ACTS = 4
+"""How often operators deal with each payment, where they do."""
 LIVE_S = 8 * 3600.0
 """After so long everybody is done, even if nothing ever settles, in seconds."""
 LATE_S = 100.0
@@ -137,7 +143,9 @@ async def _live(world: SimulatedWorld, plan: Plan) -> list[TransactionId]:
                 everybody.create_task(_act(world, buying, number, act))
         everybody.create_task(_crashes(world, plan))
         everybody.create_task(_seconds(world, plan))
-        everybody.create_task(_heal(world, plan.swarm.healed_s))
+        everybody.create_task(_heal(world, plan.healed_s))
+        everybody.create_task(_operate(world, plan))
+        everybody.create_task(_freezes(world, plan))
     made = [world.told.made[buying.caller] for buying in plan.buyings]
     for payment_id in tuple(made):
         made += [refund.id for refund in await world.eye.refunds_of(payment_id)]
@@ -163,14 +171,18 @@ async def check_all(world: SimulatedWorld, made: Sequence[TransactionId]) -> Non
     world.check_rest()
 
 
-async def _heal(world: SimulatedWorld, at_s: float) -> None:
+async def _until(world: SimulatedWorld, at_s: float) -> None:
     await world.clock.sleep(max(0.0, at_s - world.clock.monotonic()))
+
+
+async def _heal(world: SimulatedWorld, at_s: float) -> None:
+    await _until(world, at_s)
     world.heal()
 
 
 async def _crashes(world: SimulatedWorld, plan: Plan) -> None:
     for crash in sorted(plan.crashes, key=lambda each: each.at_s):
-        await world.clock.sleep(max(0.0, crash.at_s - world.clock.monotonic()))
+        await _until(world, crash.at_s)
         if not world.healed:
             await world.crash_once(crash)
 
@@ -178,11 +190,24 @@ async def _crashes(world: SimulatedWorld, plan: Plan) -> None:
 async def _seconds(world: SimulatedWorld, plan: Plan) -> None:
     """A second coordinator comes, is asked from then on, and the first one is stopped later."""
     for start_s, end_s in sorted(plan.seconds):
-        await world.clock.sleep(max(0.0, start_s - world.clock.monotonic()))
+        await _until(world, start_s)
         first = world.second()
         if first is not None:
-            await world.clock.sleep(max(0.0, end_s - world.clock.monotonic()))
+            await _until(world, end_s)
             await world.stop(first)
+
+
+async def _freezes(world: SimulatedWorld, plan: Plan) -> None:
+    """A coordinator stands still, goes on, and is stopped some time later if another one came."""
+    for freeze in sorted(plan.freezes, key=lambda each: each.start_s):
+        await _until(world, freeze.start_s)
+        frozen = world.freeze(alone=freeze.alone)
+        if frozen is not None:
+            await _until(world, freeze.end_s)
+            world.thaw(frozen)
+            if not freeze.alone:
+                await world.clock.sleep(RECOVER_EVERY_S)
+                await world.stop(frozen)
 
 
 async def _walk(world: SimulatedWorld, buying: Buying) -> None:
@@ -214,6 +239,39 @@ async def _act(world: SimulatedWorld, buying: Buying, number: int, act: Act) -> 
 async def _capture(world: SimulatedWorld, new: NewCapture) -> None:
     accepted = await world.call(lambda: world.capture(new))
     captured_as_asked(new, accepted.transaction)
+
+
+async def _operate(world: SimulatedWorld, plan: Plan) -> None:
+    """What operators do until the world is healed; then nothing is held any more."""
+    if not plan.swarm.has(OPERATORS_ACT):
+        return
+    async with asyncio.TaskGroup() as desk:
+        for buying in plan.buyings:
+            for number in range(OPERATOR_ACTS):
+                desk.create_task(_operator(world, buying, number))
+    await _until(world, plan.healed_s)
+    held = world.database.rows("SELECT id FROM transactions WHERE held_by IS NOT NULL")
+    for transaction_id in sorted(TransactionId(str(each)) for (each,) in held):
+        await _unhold(world, transaction_id)
+    world.over_now()
+
+
+async def _unhold(world: SimulatedWorld, transaction_id: TransactionId) -> None:
+    order = Order(OPERATORS[0], "")
+    await _refusable(world.call(lambda: world.unhold(transaction_id, order)))
+
+
+async def _operator(world: SimulatedWorld, buying: Buying, number: int) -> None:
+    """One act, about a payment or one of its refunds; a refusal is fine."""
+    chance = Drawn(world.swarm.seed, "operator", buying.number, number)
+    await world.clock.sleep(buying.at_s + (world.swarm.healed_s - buying.at_s) * chance.random())
+    payment_id = world.told.made.get(buying.caller)
+    if payment_id is None or world.healed:
+        return
+    refunds = [refund.id for refund in await world.eye.refunds_of(payment_id)]
+    about = chance.choice([payment_id, *refunds])
+    world.met[OPERATORS_ACT] += 1
+    await _refusable(world.call(act(world, chance, about, chance.choice(OPERATORS))))
 
 
 async def _refund(world: SimulatedWorld, new: NewRefund) -> None:

@@ -86,6 +86,7 @@ BROKER_AWAY = "broker-away"
 TWO_COORDINATORS = "two-coordinators"
 TIGHT_GUARD = "tight-guard"
 DUPLICATES = "duplicates"
+CLOCK_JUMPS, OPERATORS, FROZEN = "clock-jumps", "operators", "frozen"
 
 KINDS: Mapping[str, str] = {
     **{name: what for name, (_, what) in CALL_FAULTS.items()},
@@ -96,6 +97,9 @@ KINDS: Mapping[str, str] = {
     TWO_COORDINATORS: "a second coordinator works on the same database for a while",
     TIGHT_GUARD: "breakers that open at once, and bounds of calls in flight that are always full",
     DUPLICATES: "callers ask twice at the same instant",
+    CLOCK_JUMPS: "a coordinator's own clock is up to a minute ahead or behind for a while",
+    FROZEN: "a coordinator stands still, mostly for longer than its claims last, and goes on",
+    OPERATORS: "operators hold, resume, cancel and resolve whatever they like",
 }
 """Every kind of fault by its name, and what it is. Crashes are counted on their own."""
 

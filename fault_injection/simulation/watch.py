@@ -187,9 +187,14 @@ COMMIT_CHECKERS: tuple[Callable[[Commit], None], ...] = (
 )
 
 
-def a_call_was_decided(call: Call, reached: AbstractSet[State]) -> None:
-    """S3: no Confirm, and no Cancel, leaves before its decision is durable."""
+def a_call_was_decided(call: Call, reached: AbstractSet[State], *, operators: bool = False) -> None:
+    """S3: no Confirm, and no Cancel, leaves before its decision is durable.
+
+    An operator's answer that the pivot was not captured has it cancelled first (S5).
+    """
     decided = _decisions(call)
+    if operators and call.operation is Operation.CANCEL and call.phase.confirm_refusable:
+        decided = decided | {State.CAPTURING}
     what = f"{call.operation.value} of {call.phase.name} left before it was decided"
     _require(not decided or bool(decided & reached), "S3", what)
 

@@ -10,7 +10,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,7 +20,6 @@ from coordinator.domain.errors import (
     FlowPaused,
     LostTheRace,
     Overloaded,
-    PublishFailed,
     StoreUnavailable,
 )
 from coordinator.domain.ids import TransactionId
@@ -35,10 +33,11 @@ from coordinator.ports import Clock
 from fault_injection.coverage.tally import Tally, flow_label
 from fault_injection.databases import CountingStore, Database, Sqlite
 from fault_injection.invariants import Scene, Violation
-from fault_injection.lives import Life, outside
+from fault_injection.lives import outside
 from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
-from fault_injection.simulation.callers import Told, one_of, transaction_of
+from fault_injection.simulation.callers import Told, transaction_of, twice
+from fault_injection.simulation.clocks import JUMP_S, clock_of
 from fault_injection.simulation.durable import Durable
 from fault_injection.simulation.parts import (
     SEALER,
@@ -47,6 +46,7 @@ from fault_injection.simulation.parts import (
     SimulatedStore,
 )
 from fault_injection.simulation.plan import Crash, Moment
+from fault_injection.simulation.processes import Process, check_rest
 from fault_injection.simulation.swarm import Swarm, draw, within
 from fault_injection.simulation.trace import Trace
 from fault_injection.simulation.watch import IDLE_EVERY_S
@@ -67,19 +67,6 @@ DURING_S = 0.002
 """How long after a commit was handed over a coordinator dies that dies while it is under way."""
 ASK_AGAIN_S = 1.0
 """How soon a caller asks again after it was told to, in seconds."""
-_EXPECTED = (StoreUnavailable.__name__, PublishFailed.__name__)
-"""Trouble that coordinators report and get over."""
-
-
-@dataclass(eq=False)
-class Process:
-    """One coordinator and its background loop."""
-
-    name: str
-    store: SimulatedStore
-    driver: Driver
-    loop: asyncio.Task[None]
-    life: Life
 
 
 class SimulatedWorld(World):
@@ -101,7 +88,12 @@ class SimulatedWorld(World):
         self.flow_labels: dict[TransactionId, str] = {}
         self.subjects: dict[TransactionId, str] = {}
         self.told = Told()
-        self.durable = Durable(self._found, self.told.check, self.since_last_fault_s)
+        self.durable = Durable(
+            self._found,
+            self.told.check,
+            self.since_last_fault_s,
+            operators=swarm.has(kinds.OPERATORS),
+        )
         self._during: list[Violation] = []
         self._broken = asyncio.Event()
         self.processes: list[Process] = []
@@ -145,8 +137,10 @@ class SimulatedWorld(World):
         name = f"coordinator-{self._started}"
         self.owner = name
         self.store = store = SimulatedStore(self, name, self.database, self.clock)
+        true, self.clock = self.clock, clock_of(self.clock, self.swarm, name, self.met)
         super().restart()
-        self._over_s = self.clock.monotonic()
+        self.clock = true
+        self.over_now()
         self.trace.add(name, "starts")
         work = self._work(self.recover, self.renew, self.relay, self.driver)
         loop = self.life.start(work, name)
@@ -183,10 +177,15 @@ class SimulatedWorld(World):
         at_s = max(self._over_s, *late_s, (going_at - EPOCH).total_seconds())
         return self.clock.monotonic() - at_s if self.healed else 0.0
 
+    def over_now(self) -> None:
+        """Nothing goes wrong any more, but for times that a clock which was ahead wrote down."""
+        ahead_s = JUMP_S if self.swarm.has(kinds.CLOCK_JUMPS) else 0.0
+        self._over_s = self.clock.monotonic() + ahead_s
+
     def heal(self) -> None:
         """The last fault is over."""
         self.healed = True
-        self._over_s = self.clock.monotonic()
+        self.over_now()
         self.trace.add("world", "is healed")
         if self._armed is not None:
             self._fall()
@@ -237,28 +236,38 @@ class SimulatedWorld(World):
         self.met[kinds.TWO_COORDINATORS] += 1
         return first
 
+    def freeze(self, *, alone: bool) -> Process | None:
+        """The coordinator that callers ask stands still; another one comes, unless it is alone."""
+        if not self._up.is_set() or self._armed is not None or self.healed:
+            return None
+        process = self.processes[-1]
+        self.trace.add(process.name, "stands still")
+        self.met[kinds.FROZEN] += 1
+        process.life.freeze()
+        if alone:
+            self._up.clear()
+        else:
+            self.restart()
+        return process
+
+    def thaw(self, process: Process) -> None:
+        """It goes on; it is asked again if nobody else came."""
+        self.trace.add(process.name, "goes on")
+        process.life.thaw()
+        if process is self.processes[-1]:
+            self._up.set()
+
     async def stop(self, process: Process) -> None:
         """A coordinator that nobody asks any more is stopped, as a deployment does."""
         self.trace.add(process.name, "stops")
         await process.driver.drain(60.0)
-        await self._end(process)
-
-    async def _end(self, process: Process) -> None:
-        if process.life.over:
-            return
-        tasks = self._tasks_of(process)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    @staticmethod
-    def _tasks_of(process: Process) -> list[asyncio.Future[Any]]:
-        return [process.loop, *process.life.asked, *process.driver.tasks]
+        await process.end()
 
     async def close(self) -> None:
         """Stops everything."""
         for process in self.processes:
-            await self._end(process)
+            process.life.thaw()
+            await process.end()
         for participant in self.participants.values():
             await participant.settled()
         await self.eye.close()
@@ -309,12 +318,11 @@ class SimulatedWorld(World):
                 self.told.hear(told_now, before)
             return answer
 
-    async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+    def _ask(self, ask: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         if not self.swarm.has(kinds.DUPLICATES):
-            return await ask()
+            return ask()
         self.met[kinds.DUPLICATES] += 1
-        answers = await asyncio.gather(ask(), ask(), return_exceptions=True)
-        return one_of(answers)
+        return twice(ask(), ask())
 
     def _found(self, violation: Violation) -> None:
         self._during.append(Violation(f"{violation}, at {self.clock.monotonic():.6f} s"))
@@ -340,17 +348,7 @@ class SimulatedWorld(World):
 
     def check_rest(self) -> None:
         """S18: nothing is left to do, and nothing broke. Raises Violation."""
-        for process in self.processes:
-            if process.life.over:
-                continue
-            if process.loop.done() and not process.loop.cancelled():
-                raise Violation(f"bug: the loop of {process.name}: {process.loop.exception()!r}")
-            busy = process.driver.in_flight, process.driver.committing, process.store.queued
-            if any(busy):
-                raise Violation(f"S18: {process.name} has {busy} left at rest")
-        for what, problem in self.observer.troubles:
-            if not problem.startswith(_EXPECTED):
-                raise Violation(f"bug: {what}: {problem}")
+        check_rest(self.processes, self.observer.troubles)
 
     # What is known of a transaction
 

@@ -17,8 +17,9 @@ from fault_injection.lives import outside
 from fault_injection.model_participant import Fault, ModelParticipant
 from fault_injection.simulation import swarm as kinds
 from fault_injection.simulation.parts import SimulatedParticipant
+from fault_injection.simulation.processes import Process
 from fault_injection.simulation.swarm import CALL_FAULTS, Swarm
-from fault_injection.simulation.world import Process, SimulatedWorld
+from fault_injection.simulation.world import SimulatedWorld
 from fault_injection.sweep import places
 from fault_injection.sweep.cases import Case, Injection
 from fault_injection.world import RECOVER_EVERY_S

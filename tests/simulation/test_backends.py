@@ -41,7 +41,7 @@ def test_another_trace_is_found_and_the_line_where_it_parts_is_told(
     numbers = iter(range(2))
     monkeypatch.setattr(
         "fault_injection.simulation.run._heal",
-        lambda world: heal_after(world, next(numbers)),
+        lambda world, _at_s: heal_after(world, next(numbers)),
     )
 
     async def heal_after(world: object, number: int) -> None:

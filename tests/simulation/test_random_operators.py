@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import random  # noqa: TID251 - seeded by the test's name
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from coordinator.domain.decide import Call
 from coordinator.domain.errors import CallerError
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.permitted import StepAnswer
 from coordinator.domain.phase import Operation
 from coordinator.engine.operate.desk import Order
 from fault_injection.invariants import check
 from fault_injection.model_participant import Fault, Late, LoseReply, LoseRequest, Script
+from fault_injection.simulation.operators import OPERATORS, act
 from fault_injection.simulation.swarm import CALL_FAULTS, draw, swarm_of
 from fault_injection.virtual_time import run
 from fault_injection.world import FLOWS, LEASE_S, World, payment
@@ -28,7 +27,6 @@ from phases.registry import PHASES
 
 SEEDS = range(80)
 PAYMENTS = 5
-OPERATORS = ("alice", "bob")
 
 
 def outages(seed: int, healed: list[bool]) -> Script:
@@ -117,27 +115,3 @@ async def stir(world: World, chance: random.Random, made: list[TransactionId]) -
                 and not isinstance(each, CallerError | asyncio.CancelledError)
             ]
             assert not bugs, bugs
-
-
-def act(
-    world: World, chance: random.Random, transaction_id: TransactionId, operator: str
-) -> Callable[[], Awaitable[object]]:
-    """Something an operator may try, allowed or not."""
-    order = Order(operator, "because")
-
-    async def resolve() -> object:
-        story = await world.explain(transaction_id, 1)
-        tried = [(each.phase, answer) for each in story.answers for answer in StepAnswer]
-        listed = [(each.phase, answer) for each in story.answers for answer in each.possible]
-        phase, answer = chance.choice(listed if listed and chance.random() < 0.8 else tried)
-        return await world.resolve(transaction_id, phase, answer, order)
-
-    return chance.choice(
-        [
-            lambda: world.hold(transaction_id, order),
-            lambda: world.unhold(transaction_id, order),
-            lambda: world.resume(transaction_id, order),
-            lambda: world.operator_cancel(transaction_id, order),
-            *[resolve] * 4,
-        ]
-    )

@@ -27,9 +27,10 @@ from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
 from fault_injection.invariants import check
 from fault_injection.model_participant import ModelParticipant
+from fault_injection.simulation.operators import OPERATORS, act
 from fault_injection.virtual_time import run
 from fault_injection.world import FLOWS, LEASE_S, World, payment
-from tests.simulation.test_random_operators import act, outages
+from tests.simulation.test_random_operators import outages
 
 SEEDS = range(40)
 PAYMENTS = 5
@@ -198,7 +199,7 @@ def wish(
         for phase in flow.called
         if phase.name == flow_phase
     )
-    operator = chance.choice(["alice", "bob"])
+    operator = chance.choice(OPERATORS)
     return chance.choice(
         [
             lambda: world.cancel("shop", transaction_id, failure),
