@@ -38,3 +38,12 @@ def test_simulate_fails_with_the_invariant_the_story_and_a_command_that_replays_
         re.findall(r"seed \d+: .+", again.stderr)[-1:]
         == re.findall(r"seed \d+: .+", done.stderr)[-1:]
     )
+
+
+def test_sweep_fails_with_the_invariant_the_case_and_a_command_that_replays_it() -> None:
+    done = kessai("faults", "sweep", "--flow", "card_only", "--path", "no-answer-from-card_charge")
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"INVARIANT_BROKEN: \S+: ([SL]\d+|steps): ", done.stderr), done.stderr
+    replay = re.search(r"replay: kessai (.+)", done.stderr)
+    assert replay is not None, done.stderr
+    assert kessai(*shlex.split(replay[1])).returncode == 1
