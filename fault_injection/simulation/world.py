@@ -262,6 +262,7 @@ class SimulatedWorld(World):
         self.trace.add(process.name, "stops")
         await process.driver.drain(60.0)
         await process.end()
+        self.over_now()  # what it had claimed waits for its claim to end
 
     async def close(self) -> None:
         """Stops everything."""
