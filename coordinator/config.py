@@ -174,7 +174,7 @@ class Settings(BaseSettings):
         {},
         description="what keeps the trouble of each participant to itself, as JSON: "
         '{"card": {"max_in_flight": 256, "timeout_s": 3, "breaker_failures": 10, '
-        '"breaker_open_s": 5}}; "*" is every participant without an entry',
+        '"breaker_open_s": 5, "streams": true}}; "*" is every participant without an entry',
     )
     pause_limit: float = Field(
         0.5,

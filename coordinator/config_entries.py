@@ -35,7 +35,10 @@ class CallerLimit(BaseModel):
 
 
 class ParticipantLimit(BaseModel):
-    """One entry of KESSAI_PARTICIPANT_LIMITS: what keeps a participant's trouble to itself."""
+    """One entry of KESSAI_PARTICIPANT_LIMITS: what keeps a participant's trouble to itself.
+
+    Without `streams` each question to it is a call of its own.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -43,6 +46,7 @@ class ParticipantLimit(BaseModel):
     timeout_s: float | None = Field(default=None, ge=0.05, le=600, allow_inf_nan=False)
     breaker_failures: int = Field(default=10, ge=0, le=100_000)
     breaker_open_s: float = Field(default=5.0, ge=0.1, le=15, allow_inf_nan=False)
+    streams: bool = True
 
     @model_validator(mode="before")
     @classmethod

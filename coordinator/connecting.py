@@ -50,7 +50,8 @@ async def open_world(
     participants = {}
     for name, address in settings.participants.items():
         wire = faults.to_participant(name) if faults else ()
-        adapter = GrpcParticipant(address, interceptors=wire)
+        streams = settings.participant_limit(name).streams
+        adapter = GrpcParticipant(address, streams=streams, interceptors=wire)
         stack.push_async_callback(adapter.close)
         participant = faults.participant(name, adapter) if faults else adapter
         participants[name] = Measured(name, participant, clock=clock, observer=observer)

@@ -104,6 +104,7 @@ def test_a_mapping_comes_from_the_environment_as_json(monkeypatch: pytest.Monkey
         ("participant_limits", {"card": {"breaker_failures": -1}}),
         ("participant_limits", {"card": {"breaker_open_s": 0}}),
         ("participant_limits", {"card": {"breaker_open_s": 16}}),
+        ("participant_limits", {"card": {"streams": "no"}}),
         ("participant_limits", {"card": 5}),
         ("log_format", "xml"),
         ("colour", "blue"),
