@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One more than there are cores: tests of real processes mostly wait for them.
+WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 COVERAGE := .fault-coverage
 
 .PHONY: help install demo up test planted lint format proto lock bench fuzz machine mutants clean
@@ -29,7 +31,7 @@ up: $(STAMP) ## Starts everything in the foreground; Ctrl-C stops it
 
 test: $(STAMP) lint ## Lints, runs every test, and counts what went wrong in them
 	rm -rf $(COVERAGE)
-	$(BIN)/python -m pytest -n auto --dist worksteal --fault-coverage $(COVERAGE)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --fault-coverage $(COVERAGE)
 	$(BIN)/kessai faults coverage --from $(COVERAGE) --html $(COVERAGE)/coverage.html > $(COVERAGE)/coverage.txt
 
 planted: $(STAMP) ## Tries every planted bug on every layer that has to catch it (an hour; prints a line for each)
