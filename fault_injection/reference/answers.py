@@ -6,7 +6,8 @@ is the error's code, or MADE, SAME (a repeated key found what it had made) or DO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import TypeAlias
 
 from fault_injection.reference.book import Book
@@ -124,7 +125,30 @@ def may_refund(
     if made is not None and book.seen[made].state != "FAILED":  # without this one
         for method, share in book.seen[made].shares("gives").items():
             after[method] += share
+    for crowded in _subsets(book, back, seen.id, before):
+        answers |= _given(back.wanted, _less(left, crowded))
     return answers | _given(back.wanted, left) | _given(back.wanted, after)
+
+
+def _subsets(
+    book: Book, back: GiveBack, payment: str, before: Everything
+) -> Iterator[tuple[Seen, ...]]:
+    """Refunds of the same instant that may have been live when this one was looked at.
+
+    They may have failed since: where they stand now does not say so.
+    """
+    mine = book.made.get((back.caller, back.key))
+    others = [each for each in book.refunds_of(payment) if each.id not in {mine, *before}]
+    for count in range(1, len(others) + 1):
+        yield from combinations(others, count)
+
+
+def _less(left: Mapping[str, int], refunds: Iterable[Seen]) -> dict[str, int]:
+    rest = dict(left)
+    for refund in refunds:
+        for method, share in refund.shares("gives").items():
+            rest[method] -= share
+    return rest
 
 
 def _given(wanted: Wanted, left: Mapping[str, int]) -> Answers:

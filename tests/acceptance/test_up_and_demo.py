@@ -363,7 +363,7 @@ def test_the_demo_tells_its_story_and_the_money_balances() -> None:
     told = subprocess.run(
         [*KESSAI, "demo"],
         env=config.child_environment(),
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=170, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     for chapter in story.CHAPTERS:
