@@ -124,22 +124,19 @@ class Conversation:
             self._transactions -= 1
 
     async def _answer(self, asks: Sequence[pb.Ask]) -> None:
-        if len(asks) > 1:
-            try:
-                answers = await self._performer.perform_together([request_of(ask) for ask in asks])
-            except Exception:  # noqa: BLE001 - one of them; each learns by itself what it was
-                for ask in asks:
-                    self._begin(self._alone(ask))
-                return
-            for ask, answer in zip(asks, answers, strict=True):
-                wait_s = self._performer.keeps_back_s(request_of(ask))
-                if wait_s:
-                    self._begin(self._reply_later(ask, answer, wait_s))
-                else:
-                    self._reply(ask, answer)
+        requests = [request_of(ask) for ask in asks]
+        try:
+            answers = await self._performer.perform_together(requests)
+        except Exception:  # noqa: BLE001 - one of them; each learns by itself what it was
+            for ask in asks:
+                self._begin(self._alone(ask))
             return
-        for ask in asks:
-            await self._alone(ask)
+        for ask, request, answer in zip(asks, requests, answers, strict=True):
+            wait_s = self._performer.keeps_back_s(request)
+            if wait_s:
+                self._begin(self._reply_later(ask, answer, wait_s))
+            else:
+                self._reply(ask, answer)
 
     async def _alone(self, ask: pb.Ask) -> None:
         try:
