@@ -24,8 +24,14 @@ FEW = 8
 CROWD_CUSTOMER = "crowd"
 """The customer of all the payments under which the coordinator is killed."""
 CROWD_LIMIT_S = 60.0
-LEASE_S = 5.0
-"""How long the coordinator's claims last in the demo, in seconds: what it takes to notice."""
+SETTINGS = {
+    # How long the coordinator's claims last: what it takes to notice that it was killed.
+    "KESSAI_LEASE_S": "5",
+    # The crowd's cards are all slow once. Where the kill comes before most of them were asked, a
+    # breaker would take that for an outage and try one of them each five seconds.
+    "KESSAI_PARTICIPANT_LIMITS": '{"card": {"breaker_failures": 0}}',
+}
+"""The coordinator's settings in the demo."""
 
 
 def participant_stops(world: World) -> str:

@@ -72,7 +72,7 @@ def play(
     Returns what did not end as told, one sentence each.
     """
     from adapters.system import SystemClock  # noqa: PLC0415 - slow
-    from coordinator.cli.chapters_recovering import LEASE_S  # noqa: PLC0415 - slow
+    from coordinator.cli.chapters_recovering import SETTINGS  # noqa: PLC0415 - slow
     from coordinator.cli.client import Client  # noqa: PLC0415 - slow
     from coordinator.cli.ledgers import Ledgers  # noqa: PLC0415 - slow
     from coordinator.cli.telling import World  # noqa: PLC0415 - slow
@@ -82,8 +82,7 @@ def play(
 
     clock = SystemClock()
     start = clock.now()
-    settings = {"KESSAI_LEASE_S": f"{LEASE_S:g}"}
-    stack = Stack(Plan(folder, options=_options(), settings=settings), interruption)
+    stack = Stack(Plan(folder, options=_options(), settings=SETTINGS), interruption)
     say("Starting PostgreSQL, NATS, four participants and the coordinator …")
     try:
         stack.start()
