@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapters.system import SystemClock
 from coordinator.cli.failures import ExitCode, Failure, needing_embedded
 from coordinator.cli.interruption import Interrupted, Interruption
-from coordinator.cli.output import Format, emit, emit_all, lines, messages, plain, say
+from coordinator.cli.output import Format, emit, emit_all, lines, plain, say
 from coordinator.domain.errors import ConfigurationError, StoreUnavailable
 from fault_injection.backends import BACKENDS, MEMORY, opened
 from fault_injection.cli.covering import Recording
+from fault_injection.cli.progress import progress
 from fault_injection.cli.spreading import jobs_for, spread
 from fault_injection.simulation.plan import Asked, Plan
 from fault_injection.simulation.run import Run, play, play_twice
@@ -99,7 +98,7 @@ def run(
     with Interruption() as interruption:
         try:
             with (
-                _progress(len(seeds)) as advance,
+                progress("simulating", len(seeds)) as advance,
                 spread(seeds, asked, player.play, jobs, interruption) as runs,
             ):
                 for played in runs:
@@ -193,26 +192,6 @@ def _failure(run: Run, interruption: Interruption, player: Player) -> Failure:
         hint=f"faults: {', '.join(shorter.plan.swarm.kinds) or NOTHING}\n"
         f"replay: {player.command(shorter)}",
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on a terminal; what is called after each run."""
-    console = messages()
-    if not console.is_terminal or total == 1:
-        yield lambda: None
-        return
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        redirect_stdout=sys.stdout.isatty(),  # data in a pipe stays there
-        transient=True,
-    ) as progress:
-        task = progress.add_task("simulating", total=total)
-        yield lambda: progress.advance(task)
 
 
 def seeds_of(seed: int | None, seeds: str | None) -> range:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 
 from coordinator.cli.interruption import Interruption
+from fault_injection.pool import pool
 from fault_injection.simulation.plan import Asked, Plan, plan_of
 from fault_injection.simulation.run import Run, play
-from fault_injection.sweep.crowd import leave_signals
 
 WORTH_IT = 20
 """With fewer seeds the other processes would hardly have started when all is done."""
@@ -35,12 +34,8 @@ def spread(
     if jobs == 1:
         yield _here(seeds, asked, here, interruption)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would share open databases
-    pool = ProcessPoolExecutor(jobs, context, initializer=leave_signals)
-    try:
-        yield _there(pool, seeds, asked, AHEAD * jobs)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with pool(jobs) as processes:
+        yield _there(processes, seeds, asked, AHEAD * jobs)
 
 
 def _here(
@@ -52,10 +47,10 @@ def _here(
         yield run
 
 
-def _there(pool: ProcessPoolExecutor, seeds: range, asked: Asked, ahead: int) -> Iterator[Run]:
+def _there(processes: Executor, seeds: range, asked: Asked, ahead: int) -> Iterator[Run]:
     given: deque[Future[Run]] = deque()
     for seed in seeds:
-        given.append(pool.submit(_play, seed, asked))
+        given.append(processes.submit(_play, seed, asked))
         if len(given) > ahead:
             yield given.popleft().result()
     while given:

@@ -7,9 +7,8 @@ is healed, and everything has to end as the invariants say.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,48 +17,33 @@ from coordinator.domain.ids import TransactionId
 from coordinator.domain.machine import CANCELLABLE
 from coordinator.domain.money import Money
 from coordinator.domain.split import InOrder, ProRata
-from coordinator.domain.transaction import Failure, JournalEntry
+from coordinator.domain.transaction import Failure
 from coordinator.engine.capture import NewCapture
 from coordinator.engine.operate.desk import Order
 from coordinator.engine.refund import NewRefund
 from coordinator.engine.shares import Part
 from coordinator.ports import Clock
-from fault_injection import virtual_time
 from fault_injection.business_paths import PATHS
 from fault_injection.coverage.tally import Cell
 from fault_injection.databases import Database, Sqlite
 from fault_injection.invariants import (
     Violation,
     captured_as_asked,
-    check,
-    nobody_else_is_held,
 )
+from fault_injection.simulation.finding import STORY_LINES, Finding, play_out
 from fault_injection.simulation.operators import OPERATORS, Drawn, act
 from fault_injection.simulation.plan import Act, Buying, Plan
 from fault_injection.simulation.swarm import OPERATORS as OPERATORS_ACT
 from fault_injection.simulation.swarm import draw
-from fault_injection.simulation.trace import Runaway, parting
+from fault_injection.simulation.trace import parting
 from fault_injection.simulation.world import SimulatedWorld
 from fault_injection.world import RECOVER_EVERY_S
 from phases.registry import PHASES
 
-STORY_LINES = 60
-"""How much of a trace is told when it is about no transaction."""
 OPERATOR_ACTS = 4
 """How often operators deal with each payment, where they do."""
-LIVE_S = 8 * 3600.0
-"""After so long everybody is done, even if nothing ever settles, in seconds."""
 LATE_S = 100.0
 """After so long whatever was late has arrived, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What did not hold, of which transaction (or of none), and what happened to it."""
-
-    problem: str
-    subject: str
-    story: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +82,7 @@ def play_twice(plan: Plan, database: Callable[[Clock], Database] = Sqlite) -> Ru
 
 
 def _run(world: SimulatedWorld, plan: Plan) -> Run:
-    made: list[TransactionId] = []
-    try:
-        finding = virtual_time.run(_play(world, plan, made), plan.seed)
-    except virtual_time.Idle as idle:
-        finding = Finding(f"L2: {idle}", "", tuple(world.trace.last(STORY_LINES)))
-    except Runaway as runaway:
-        finding = Finding(f"S18: {runaway}", "", tuple(world.trace.last(STORY_LINES)))
-    world.tally.close()
+    finding, made = play_out(world, plan.seed, lambda: _live(world, plan))
     return Run(
         plan=plan,
         hash=world.trace.hash,
@@ -116,22 +93,6 @@ def _run(world: SimulatedWorld, plan: Plan) -> Run:
         cells=world.tally.cells,
         met=world.faults_met(),
     )
-
-
-async def _play(world: SimulatedWorld, plan: Plan, made: list[TransactionId]) -> Finding | None:
-    await world.start()
-    finding: Finding | None = None
-    try:
-        async with asyncio.timeout(LIVE_S):
-            made += await world.unless_broken(_live(world, plan))
-        await check_all(world, made)
-    except TimeoutError:
-        finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))
-    except Exception as error:  # noqa: BLE001 - whatever breaks is what was looked for
-        finding = await finding_of(world, error)
-    world.trace.close()
-    await world.close()
-    return finding
 
 
 async def _live(world: SimulatedWorld, plan: Plan) -> list[TransactionId]:
@@ -153,22 +114,6 @@ async def _live(world: SimulatedWorld, plan: Plan) -> list[TransactionId]:
         await world.until_settled(transaction_id)
     await world.clock.sleep(LATE_S)
     return made
-
-
-async def check_all(world: SimulatedWorld, made: Sequence[TransactionId]) -> None:
-    """Raises Violation for the first thing that does not hold."""
-    world.check_during()
-    while await world.relay.run_once():
-        pass
-    for transaction_id in made:
-        scene = await world.scene(transaction_id)
-        try:
-            world.told.check(transaction_id, scene.transaction.state)
-            check(scene)
-        except Violation as violation:
-            raise Violation(f"{violation}; {transaction_id}") from violation
-    nobody_else_is_held(world.participants, made)
-    world.check_rest()
 
 
 async def _until(world: SimulatedWorld, at_s: float) -> None:
@@ -304,30 +249,3 @@ def _some_part(*key: object) -> Part:
     first = takers[int(len(takers) * draw(*key, "first"))]
     in_order = draw(*key, "split") < 0.4  # noqa: PLR2004 - now and then
     return Part(amount, InOrder((first,)) if in_order else ProRata())
-
-
-async def finding_of(world: SimulatedWorld, error: BaseException) -> Finding:
-    """What broke, and what happened to the transactions that it names."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    problem = str(error)
-    if not isinstance(error, Violation):
-        problem = f"bug: {type(error).__name__}: {error}"
-    about = [known for known in world.subjects if known in problem]
-    story: list[str] = []
-    for transaction_id in about:
-        problem = problem.replace(transaction_id, world.subject_of(transaction_id))
-        story += world.trace.of(world.subject_of(transaction_id), "world", "coordinator")
-        story += [_line(entry) for entry in await world.eye.journal(transaction_id, 0, 10_000)]
-    if not about:
-        story += world.trace.last(STORY_LINES)
-    if not isinstance(error, Violation):
-        story += "".join(traceback.format_exception(error)).splitlines()
-    subject = world.subject_of(about[0]) if about else ""
-    return Finding(problem, subject, tuple(story))
-
-
-def _line(entry: JournalEntry) -> str:
-    words = [f"journal {entry.sequence:>3}", entry.kind.value, str(entry.to_state)]
-    words += [entry.event, entry.phase, entry.operation, entry.outcome, entry.code]
-    return " ".join(word for word in words if word)

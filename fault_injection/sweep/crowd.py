@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 
 from coordinator.cli.interruption import Interruption
+from fault_injection.pool import pool
 from fault_injection.sweep.campaign import Played, Portion, play_portion
 
 Play = Callable[[Sequence[Portion]], Iterator[Played]]
@@ -27,21 +26,12 @@ def crowd(jobs: int, interruption: Interruption) -> Iterator[Play]:
 
         yield here
         return
-    context = multiprocessing.get_context("spawn")  # a fork would share open databases
-    pool = ProcessPoolExecutor(jobs, context, initializer=leave_signals)
-    try:
-        yield lambda portions: _spread(pool, portions)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with pool(jobs) as processes:
+        yield lambda portions: _spread(processes, portions)
 
 
-def _spread(pool: ProcessPoolExecutor, portions: Sequence[Portion]) -> Iterator[Played]:
-    left: set[Future[Played]] = {pool.submit(play_portion, portion) for portion in portions}
+def _spread(processes: Executor, portions: Sequence[Portion]) -> Iterator[Played]:
+    left: set[Future[Played]] = {processes.submit(play_portion, portion) for portion in portions}
     while left:
         done, left = wait(left, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in done)
-
-
-def leave_signals() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coordinator.domain.ids import TransactionId
-from fault_injection import virtual_time
 from fault_injection.business_paths import CALLER, paths_on
 from fault_injection.coverage.tally import Cell
-from fault_injection.simulation.run import LIVE_S, STORY_LINES, Finding, check_all, finding_of
-from fault_injection.simulation.trace import Runaway
+from fault_injection.simulation.finding import Finding, play_out
 from fault_injection.sweep.cases import Case
 from fault_injection.sweep.world import SweptWorld
 
@@ -37,13 +34,7 @@ class Tried:
 def play(case: Case, seed: int = 0) -> Tried:
     """Plays the case. What does not hold, and what breaks, is in the result and not raised."""
     world = SweptWorld(case, seed)
-    try:
-        finding = virtual_time.run(_play(world, case), seed)
-    except virtual_time.Idle as idle:
-        finding = Finding(f"L2: {idle}", "", tuple(world.trace.last(STORY_LINES)))
-    except Runaway as runaway:
-        finding = Finding(f"S18: {runaway}", "", tuple(world.trace.last(STORY_LINES)))
-    world.tally.close()
+    finding, _ = play_out(world, seed, lambda: _live(world, case))
     return Tried(
         case=case,
         seed=seed,
@@ -53,22 +44,6 @@ def play(case: Case, seed: int = 0) -> Tried:
         cells=world.tally.cells,
         finding=finding,
     )
-
-
-async def _play(world: SweptWorld, case: Case) -> Finding | None:
-    await world.start()
-    finding: Finding | None = None
-    try:
-        async with asyncio.timeout(LIVE_S):
-            made = await world.unless_broken(_live(world, case))
-        await check_all(world, made)
-    except TimeoutError:
-        finding = Finding("L2: somebody still waits", "", tuple(world.trace.last(STORY_LINES)))
-    except Exception as error:  # noqa: BLE001 - whatever breaks is what was looked for
-        finding = await finding_of(world, error)
-    world.trace.close()
-    await world.close()
-    return finding
 
 
 async def _live(world: SweptWorld, case: Case) -> list[TransactionId]:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from coordinator.cli.main import app
 from fault_injection.backends import Backend
 from fault_injection.cli import simulating
+from fault_injection.simulation.finding import Finding
 from fault_injection.simulation.plan import Plan
-from fault_injection.simulation.run import Finding, Run
+from fault_injection.simulation.run import Run
 
 
 def broken(plan: Plan, _database: Backend) -> Run:
