@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 # One more than there are cores: tests of real processes mostly wait for them.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 COVERAGE := .fault-coverage
+# Of `make fuzz` and `make machine`: release, or tenth.
+PROFILE ?= release
 
 .PHONY: help install demo up test planted lint format proto lock bench fuzz machine mutants clean
 
@@ -34,7 +36,7 @@ test: $(STAMP) lint ## Lints, runs every test, and counts what went wrong in the
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --fault-coverage $(COVERAGE)
 	$(BIN)/kessai faults coverage --from $(COVERAGE) --html $(COVERAGE)/coverage.html > $(COVERAGE)/coverage.txt
 
-planted: $(STAMP) ## Tries every planted bug on every layer that has to catch it (an hour; prints a line for each)
+planted: $(STAMP) ## Tries every planted bug on every layer that has to catch it (minutes; prints a line for each)
 	$(BIN)/python -m tests.planted --declared
 
 lint: $(STAMP) ## Style, types, contracts
@@ -50,11 +52,11 @@ format: $(STAMP) ## Formats the code
 proto: $(STAMP) ## Makes the generated Python from the .proto files
 	$(BIN)/python proto/generate.py
 
-fuzz: $(STAMP) ## Tries bytes against the real server for about an hour
-	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile release tests/fuzz
+fuzz: $(STAMP) ## Tries bytes against the real server for about an hour (PROFILE=tenth: a tenth of it)
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile $(PROFILE) tests/fuzz
 
-machine: $(STAMP) ## Runs the state machine in a release's size (hours)
-	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile release tests/machine
+machine: $(STAMP) ## Runs the state machine in a release's size (hours; PROFILE=tenth: a tenth of it)
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile $(PROFILE) tests/machine
 
 bench: $(STAMP) ## Runs the benchmark (minutes; prints a table)
 	$(BIN)/python -m benchmarks.payments

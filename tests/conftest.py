@@ -39,6 +39,8 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
 
 settings.register_profile("release")
 """`--hypothesis-profile release`: tests that have a size of their own for a release take that."""
+settings.register_profile("tenth")
+"""The same, a tenth of it."""
 settings.register_profile("mutants", derandomize=True, database=None, max_examples=50)
 """For `make mutants`: whether a mutant lives is no matter of luck."""
 

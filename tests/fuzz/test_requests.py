@@ -19,7 +19,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 from google.protobuf.descriptor import MethodDescriptor
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kessai.admin.v1 import admin_pb2
 from kessai.participant.v1 import callbacks_pb2
@@ -27,22 +27,13 @@ from kessai.payments.v1 import payments_pb2 as pb
 
 from fault_injection.world import FLOWS
 from phases.registry import PHASES
+from tests.fuzz.sizes import IS_RELEASE, fuzz
 from tests.fuzz.wire import Draw, Right, messages, requests, spoiled
 from tests.support.operations import get
 from tests.support.service import Service, create_request, problem_of, running
 
-IS_RELEASE = settings.get_current_profile_name() == "release"
-CASES = 300 * (60 if IS_RELEASE else 1)
+FUZZ = fuzz(300)
 """So many for each method; of 25 methods that is a minute of one core, or an hour."""
-FUZZ = settings(
-    max_examples=CASES,
-    deadline=None,
-    database=None,
-    derandomize=not IS_RELEASE,
-    print_blob=True,
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
 DEADLINE_S = 10.0
 KEYS = {"card": b"c" * 32, "points": b"p" * 32}
 SERVICES = (

@@ -11,27 +11,18 @@ from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.schema import metadata
 from adapters.sealing import SecretUnreadable
 from coordinator.domain.errors import Bug
 from coordinator.ports import PaymentQuery
+from tests.fuzz.sizes import IS_RELEASE, fuzz
 from tests.support.stores import PostgresStores, SqliteStores, Stores
 from tests.support.transactions import commit_of, committed, creation, until
 
-IS_RELEASE = settings.get_current_profile_name() == "release"
-CASES = 100 * (60 if IS_RELEASE else 1)
-FUZZ = settings(
-    max_examples=CASES,
-    deadline=None,
-    database=None,
-    derandomize=not IS_RELEASE,
-    print_blob=True,
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+FUZZ = fuzz(100)
 TEXTS = (
     "",
     "ELSEWHERE",

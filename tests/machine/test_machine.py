@@ -19,8 +19,9 @@ from coordinator.engine.accept import Accept
 from fault_injection.model_participant import ModelParticipant
 from tests.machine.machine import PaymentMachine
 
-IS_RELEASE = settings.get_current_profile_name() == "release"
-SHARES, RUNS, RULES = (100, 100, 100) if IS_RELEASE else (10, 30, 50)
+_SIZES = {"release": (100, 100, 100), "tenth": (10, 100, 100)}
+IS_RELEASE = settings.get_current_profile_name() in _SIZES
+SHARES, RUNS, RULES = _SIZES.get(settings.get_current_profile_name(), (10, 30, 50))
 """So many tests of so many runs of so many rules each."""
 
 _PLAIN = settings(
