@@ -61,8 +61,9 @@ machine: $(STAMP) ## Runs the state machine in a release's size (hours; PROFILE=
 bench: $(STAMP) ## Runs the benchmark (minutes; prints a table)
 	$(BIN)/python -m benchmarks.payments
 
-mutants: $(STAMP) ## Counts the mutants of coordinator/domain that its tests let live (hours)
+mutants: $(STAMP) ## Counts the mutants of coordinator/domain that its tests let live (minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/mutants.txt
+	rm -rf mutants
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 

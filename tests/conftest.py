@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from adapters.embedded.postgres import EmbeddedPostgres
 from fault_injection.coverage.ledger import Ledger
@@ -41,8 +41,15 @@ settings.register_profile("release")
 """`--hypothesis-profile release`: tests that have a size of their own for a release take that."""
 settings.register_profile("tenth")
 """The same, a tenth of it."""
-settings.register_profile("mutants", derandomize=True, database=None, max_examples=50)
-"""For `make mutants`: whether a mutant lives is no matter of luck."""
+settings.register_profile(
+    "mutants",
+    derandomize=True,
+    database=None,
+    max_examples=50,
+    phases=[Phase.explicit, Phase.generate],
+)
+"""For `make mutants`: whether a mutant lives is no matter of luck, and how little it takes to find
+it is not asked: making an example smaller takes longer than everything else."""
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class Window:
 
     def add(self, now_s: float, *, silent: bool) -> None:
         """One more payment ended."""
-        number = int(now_s // self._slot_s)
+        number = self._slot_of(now_s)
         if not self._slots or self._slots[-1][0] != number:
             self._forget(number)
             self._slots.append([number, 0, 0])
@@ -99,12 +99,15 @@ class Window:
 
     def totals(self, now_s: float) -> tuple[int, int]:
         """How many ended, and how many of them found silence."""
-        self._forget(int(now_s // self._slot_s))
+        self._forget(self._slot_of(now_s))
         return sum(each[1] for each in self._slots), sum(each[2] for each in self._slots)
 
     def clear(self) -> None:
         """Forgets all of it."""
         self._slots.clear()
+
+    def _slot_of(self, now_s: float) -> int:
+        return int(now_s / self._slot_s)
 
     def _forget(self, number: int) -> None:
         while self._slots and self._slots[0][0] <= number - SLOTS:

@@ -53,11 +53,11 @@ def divide(total: int, bearable: Mapping[str, int], split: Split) -> dict[str, i
 
 
 def _in_order(total: int, bearable: Mapping[str, int], first: tuple[str, ...]) -> dict[str, int]:
-    shares = dict.fromkeys(bearable, 0)
+    shares = {}
     for method in (*first, *(method for method in bearable if method not in first)):
         shares[method] = min(total, bearable[method])
         total -= shares[method]
-    return shares
+    return {method: shares[method] for method in bearable}
 
 
 def _pro_rata(total: int, bearable: Mapping[str, int]) -> dict[str, int]:

@@ -34,7 +34,10 @@ LIMITED = FlowRow("points_and_card", (("card_charge", "points_reserve"), ("merch
 EVERY_FLOW = [*FLOWS.values(), bind(LIMITED, PHASES)]
 """All of ours, and one that asks the pivot first and announces nothing."""
 
-SETTINGS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = {"mutants": 50}.get(settings.get_current_profile_name(), 300)
+SETTINGS = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @dataclass

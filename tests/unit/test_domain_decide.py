@@ -135,7 +135,16 @@ def test_at_the_try_deadline_what_is_not_held_is_released(status: StepStatus) ->
         "TRY_DEADLINE_EXCEEDED",
         "merchant_credit",
     )
-    assert "last error" not in action.failure.reason
+    assert action.failure.reason == "Merchant did not answer in time"
+
+
+def test_at_the_try_deadline_the_one_that_is_pending_is_named_before_others() -> None:
+    draft = standing(State.CREATED, points_reserve=TRYING, merchant_credit=PENDING)
+    action = decide(draft.transaction, BOTH, draft.transaction.try_deadline)
+    assert action == Advance(
+        (Event.RELEASE,),
+        Failure("TRY_DEADLINE_EXCEEDED", "Merchant did not answer in time", "merchant_credit"),
+    )
 
 
 def test_a_customer_who_did_not_act_while_the_reservation_lasted_let_it_expire() -> None:
@@ -184,7 +193,7 @@ def test_a_reservation_that_is_over_is_released() -> None:
     assert isinstance(action, Advance)
     assert action.events == (Event.RELEASE,)
     assert action.failure is not None
-    assert (action.failure.code, action.failure.phase) == ("RESERVATION_EXPIRED", "")
+    assert action.failure == Failure("RESERVATION_EXPIRED", "the reservation's time is over")
 
 
 def test_the_pivot_is_confirmed_alone() -> None:
@@ -226,7 +235,8 @@ def test_a_pivot_that_needs_a_person_at_once_is_still_confirmed_every_other_time
         draft = standing(State.CAPTURING, flow)
         step = evolve(draft.transaction.step("card_charge"), attempts=attempts)
         asked += calls(with_step(draft, step), flow)
-    assert {operation for _phase, operation in asked} == {Operation.CONFIRM, Operation.QUERY}
+    confirm, query = Operation.CONFIRM, Operation.QUERY
+    assert [operation for _phase, operation in asked] == [confirm, query, confirm, query]
 
 
 def test_the_others_are_confirmed_however_often_it_takes() -> None:

@@ -9,12 +9,13 @@ import pytest
 from coordinator.domain.errors import ConfigurationError
 from coordinator.domain.flow import BadFlow, FlowRow, bind
 from coordinator.domain.phase import Phase, Role
+from coordinator.domain.retry import LONGEST_S
 from phases.flows import bind_flows
 
 TAKE = Phase("take", "Take", Role.TAKES, "p")
 GIVE = Phase("give", "Give", Role.GIVES, "p")
 GIVE_2 = Phase("give_2", "Give twice", Role.GIVES, "p")
-PIVOT = Phase("pivot", "Pivot", Role.TAKES, "p", confirm_refusable=True)
+PIVOT = Phase("pivot", "Pivot", Role.TAKES, "p", confirm_refusable=True, secret_source=True)
 PIVOT_2 = Phase("pivot_2", "Second pivot", Role.TAKES, "p", confirm_refusable=True)
 STUCK = Phase("stuck", "Stuck", Role.TAKES, "p", cancellable=False)
 SAY = Phase("say", "Say", Role.ANNOUNCES)
@@ -22,12 +23,16 @@ KEEP = Phase("keep", "Keep", Role.KEEPS, "p", longest_hold_s=600.0)
 PHASES = {p.name: p for p in (TAKE, GIVE, GIVE_2, PIVOT, PIVOT_2, STUCK, SAY, KEEP)}
 GOOD = FlowRow("good", (("take", "give"), ("pivot",)), announce="say")
 
+GIVES_ONCE = "exactly one phase must give the money to the merchant"
+BUDGET = f"try_budget_s must be above 0, at most reservation_s, and that at most {LONGEST_S}"
+ATTENTION = f"attention_after_s must be above 0 and at most {LONGEST_S}"
+
 
 def problems(row: FlowRow) -> tuple[str, ...]:
     with pytest.raises(BadFlow) as caught:
         bind(row, PHASES)
     assert isinstance(caught.value, ConfigurationError)
-    assert str(caught.value).startswith(f"flow {row.name}: ")
+    assert str(caught.value) == f"flow {row.name}: {'; '.join(caught.value.problems)}"
     return caught.value.problems
 
 
@@ -55,34 +60,72 @@ def test_a_flow_needs_neither_pivot_nor_announcement() -> None:
         (replace(GOOD, try_stages=(("take", "give", "gone"),)), "unknown phase 'gone'"),
         (replace(GOOD, announce="gone"), "unknown phase 'gone'"),
         (replace(GOOD, try_stages=(("take", "give"), ("take",))), "phase 'take' twice"),
-        (replace(GOOD, announce="pivot", try_stages=(("take", "give"),)), "cannot announce"),
+        (
+            replace(GOOD, announce="pivot", try_stages=(("take", "give"),)),
+            "phase 'pivot' cannot announce",
+        ),
         (replace(GOOD, try_stages=(("stuck", "give"),)), "phase 'stuck' has no undo"),
         (
             replace(GOOD, try_stages=(("take", "give", "say"),), announce=""),
-            "name it as `announce`",
+            "phase 'say' announces; name it as `announce`, not in a try stage",
         ),
-        (replace(GOOD, try_stages=(("pivot", "pivot_2", "give"),)), "pivot, pivot_2"),
+        (
+            replace(GOOD, try_stages=(("pivot", "pivot_2", "give"),)),
+            "only the pivot's confirm may still be refused, but these all may: pivot, pivot_2",
+        ),
         (replace(GOOD, try_stages=(("give",),)), "no phase takes money"),
-        (replace(GOOD, try_stages=(("take",),)), "exactly one phase must give"),
-        (replace(GOOD, try_stages=(("take", "give", "give_2"),)), "exactly one phase must give"),
+        (replace(GOOD, try_stages=(("take",),)), GIVES_ONCE),
+        (replace(GOOD, try_stages=(("take", "give", "give_2"),)), GIVES_ONCE),
         (replace(GOOD, try_stages=(("take", "give"), ())), "a try stage is empty"),
-        (replace(GOOD, try_budget_s=0.0), "try_budget_s must be above 0"),
-        (replace(GOOD, try_budget_s=float("nan")), "try_budget_s must be above 0"),
-        (replace(GOOD, try_budget_s=901.0), "at most reservation_s"),
-        (replace(GOOD, reservation_s=float("inf")), "and that at most"),
-        (replace(GOOD, try_stages=(("take", "give", "keep"),)), "600, as long as phase 'keep'"),
+        (replace(GOOD, try_budget_s=0.0), BUDGET),
+        (replace(GOOD, try_budget_s=float("nan")), BUDGET),
+        (replace(GOOD, try_budget_s=901.0), BUDGET),
+        (replace(GOOD, reservation_s=float("inf")), BUDGET),
+        (
+            replace(GOOD, try_stages=(("take", "give", "keep"),)),
+            "reservation_s must be at most 600, as long as phase 'keep' holds",
+        ),
+        (replace(GOOD, attention_after_s=0.0), ATTENTION),
+        (replace(GOOD, attention_after_s=LONGEST_S + 1), ATTENTION),
+        (replace(GOOD, name="Good"), "its name must be snake case, at most 40 characters"),
     ],
 )
 def test_a_row_that_breaks_one_rule_is_refused_by_that_rule_alone(
     row: FlowRow, problem: str
 ) -> None:
     [only] = problems(row)
-    assert problem in only
+    assert only == problem
 
 
 def test_all_broken_rules_are_told_at_once() -> None:
     told = problems(FlowRow("bad", (("gone",), ()), announce="take", try_budget_s=-1.0))
     assert len(told) == 6
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "reservation_s", "attention_after_s"),
+    [(0.5, 0.5, 0.5), (1.0, LONGEST_S, LONGEST_S), (LONGEST_S, LONGEST_S, 1.0)],
+)
+def test_the_times_of_a_flow_may_be_short_alike_or_as_long_as_any(
+    budget_s: float, reservation_s: float, attention_after_s: float
+) -> None:
+    row = replace(
+        GOOD,
+        try_budget_s=budget_s,
+        reservation_s=reservation_s,
+        attention_after_s=attention_after_s,
+    )
+    flow = bind(row, PHASES)
+    assert flow.name == "good"
+    times = (flow.try_budget_s, flow.reservation_s, flow.attention_after_s)
+    assert times == (budget_s, reservation_s, attention_after_s)
+
+
+def test_a_reservation_beyond_all_bounds_is_told_once() -> None:
+    row = replace(GOOD, try_stages=(("take", "give", "keep"),), reservation_s=LONGEST_S)
+    [only] = problems(row)
+    assert only == "reservation_s must be at most 600, as long as phase 'keep' holds"
+    assert problems(replace(row, reservation_s=LONGEST_S + 1)) == (BUDGET,)
 
 
 def test_a_flow_name_is_snake_case() -> None:
@@ -110,5 +153,6 @@ def test_a_refund_goes_the_other_way_merchant_first_and_leaves_what_is_kept() ->
     assert names == [["give"], ["take", "pivot"]]
     roles = {phase.name: phase.role for phase in refund.called}
     assert roles == {"give": Role.TAKES, "take": Role.GIVES, "pivot": Role.GIVES}
+    assert [(p.confirm_refusable, p.secret_source) for p in refund.called] == [(False, False)] * 3
     assert refund.pivot is None
     assert refund.announce is SAY

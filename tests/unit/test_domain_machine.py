@@ -104,6 +104,12 @@ def test_the_sql_check_of_transitions_is_the_table(state: State, event: Event) -
         assert _holds(check, source=state, event=event, target=target) == legal
 
 
+def test_the_sql_check_of_transitions_is_spelled_as_the_schema_has_it() -> None:
+    assert machine.transition_check("a", "b", "c").split(" OR ") == [
+        f"(a = '{row.source}' AND b = '{row.event}' AND c = '{row.target}')" for row in TABLE
+    ]
+
+
 def _holds(condition: str, **values: str) -> bool:
     """What SQL says of the condition, with these columns."""
     columns = ", ".join(f":{name} AS {name}" for name in values)

@@ -80,6 +80,9 @@ def test_what_is_decided_and_not_done_for_long_needs_a_person(state: State) -> N
         raised = old and state in IN_DOUBT
         code = after.transaction.attention.code if after.transaction.attention else ""
         assert code == ("TOO_OLD" if raised else "")
+        if raised:
+            told = Attention("TOO_OLD", f"it is {state} for {age_s:.0f} s")
+            assert after.transaction.attention == told
         assert [event.attention for event in after.events] == (
             [after.transaction.attention] if raised else []
         )

@@ -12,6 +12,7 @@ from coordinator.domain.machine import Event, State
 from coordinator.domain.moves import advance
 from coordinator.domain.pausing import PausePolicy, Window, found_silence
 from coordinator.domain.record import evolve
+from coordinator.domain.retry import LONGEST_S
 from coordinator.domain.transaction import Change, Failure, RefundOf
 from tests.support.domain import BOTH, ID, NOW, opened, standing, with_step
 
@@ -30,6 +31,7 @@ def test_it_pauses_over_the_limit_and_not_on_a_handful(
     "values",
     [
         {"window_s": 0.0},
+        {"window_s": LONGEST_S + 1},
         {"window_s": math.nan},
         {"window_s": math.inf},
         {"at_least": 0},
@@ -37,14 +39,31 @@ def test_it_pauses_over_the_limit_and_not_on_a_handful(
         {"limit": 1.0},
         {"limit": math.nan},
         {"pause_s": 0.0},
+        {"pause_s": LONGEST_S + 1},
         {"pause_s": math.inf},
     ],
     ids=str,
 )
 def test_a_policy_out_of_range_is_refused(values: dict[str, float]) -> None:
     (name,) = values
-    with pytest.raises(ValueError, match=f"^{name} must be"):
+    with pytest.raises(ValueError, match=f"^{name} must be") as caught:
         PausePolicy(**values)  # type: ignore[arg-type] # one of its fields
+    assert str(caught.value) in {
+        f"{name} must be above 0 and at most {LONGEST_S}",
+        f"{name} must be at least 1",
+        f"{name} must be between 0 and 1",
+    }
+
+
+def test_a_policy_may_be_as_small_and_as_large_as_its_bounds() -> None:
+    assert PausePolicy(window_s=0.5, at_least=1, limit=0.01, pause_s=0.5).pauses(1, 1)
+    assert not PausePolicy(window_s=LONGEST_S, limit=0.99, pause_s=LONGEST_S).pauses(100, 99)
+
+
+def test_why_it_was_paused_is_said_with_its_numbers() -> None:
+    assert PausePolicy().reason(20, 11) == (
+        "11 of 20 payments within 60 s were released because a participant did not answer"
+    )
 
 
 def released(code: str, state: State = State.CREATED, last_error: str = "UNAVAILABLE") -> Change:
@@ -108,6 +127,15 @@ def test_the_window_counts_what_is_younger_than_it_to_a_sixtieth(
     at_most = [silent for at_s, silent in ends if at_s >= now_s - window_s]
     assert len(surely) <= ended <= len(at_most)
     assert sum(surely) <= silent_ones <= sum(at_most)
+
+
+def test_the_window_forgets_slot_by_slot() -> None:
+    window = Window(60.0)
+    window.add(0.5, silent=True)
+    window.add(1.5, silent=False)
+    assert window.totals(59.9) == (2, 1)
+    assert window.totals(60.5) == (1, 0)
+    assert window.totals(61.5) == (0, 0)
 
 
 def test_the_window_forgets_when_time_passes_and_when_it_is_told_to() -> None:

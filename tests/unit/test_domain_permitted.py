@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from datetime import timedelta
 
 import pytest
 
 from coordinator.domain.entries import Act, Hold
-from coordinator.domain.machine import CANCELLABLE, LIVE, RELEASED, SETTLED, State
+from coordinator.domain.machine import CANCELLABLE, LIVE, SETTLED, State
 from coordinator.domain.outcome import NextAction
 from coordinator.domain.permitted import (
     StepAnswer,
     WaitCode,
     answers,
+    open_calls,
     verdicts,
     waits_for,
 )
 from coordinator.domain.record import evolve
-from coordinator.domain.transaction import Draft, Failure, Step, StepStatus, Transaction
-from tests.support.domain import BOTH, NOW, POINTS, standing, with_step
+from coordinator.domain.transaction import StepStatus, Transaction
+from tests.support.domain import BOTH, NOW, POINTS, standing
+from tests.support.operated import CARD, LATER, MERCHANT, WALLET, moved, stands, waiting
 
-CARD, MERCHANT, WALLET = "card_charge", "merchant_credit", "points_reserve"
-LATER = NOW + timedelta(minutes=5)
 C, X = StepAnswer.CONFIRMED, StepAnswer.CANCELLED
-
-
-def stands(state: State, **statuses: StepStatus) -> Transaction:
-    """A transaction in a state, due now; a released one says why."""
-    found = standing(state, BOTH, **statuses).transaction
-    failure = Failure("CARD_DECLINED", "no") if state in RELEASED else None
-    due_at = None if state in SETTLED else NOW
-    return evolve(found, failure=failure, due_at=due_at, reserved_until=LATER)
-
-
-def moved(transaction: Transaction, phase: str, **changes: object) -> Transaction:
-    step: Step = evolve(transaction.step(phase), **changes)
-    return with_step(Draft(transaction), step).transaction
-
-
-def waiting(state: State, phase: str, code: str = "UNAVAILABLE", **changes: object) -> Transaction:
-    """A transaction whose step is asked again in five minutes."""
-    values: dict[str, object] = {"attempts": 4, "last_error": code, "next_attempt_at": LATER}
-    return evolve(moved(stands(state), phase, **(values | changes)), due_at=LATER)
 
 
 def code(transaction: Transaction, act: Act, driven_by: str = "", *, served: bool = True) -> str:
@@ -169,6 +149,7 @@ def test_the_answers_are_those_that_no_participant_is_left_behind_by(
 
 def test_where_the_flow_is_not_served_nothing_is_answered() -> None:
     assert answers(stands(State.CAPTURING), None, NOW) == ()
+    assert open_calls(stands(State.CAPTURING), None, NOW) == ()
 
 
 # --- waits -----------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ def test_the_garbage_collector_need_not_look_at_records() -> None:
     assert not gc.is_tracked(opened().transaction)
 
 
+def test_a_record_is_shown_by_its_kind_and_its_fields() -> None:
+    assert repr(Pending("a")) == "Pending(reference='a', next_action=None)"
+
+
 def test_hidden_fields_are_shown_by_no_repr() -> None:
     step = evolve(opened().transaction.steps[0], source="tok_secret")
     pretty = StringIO()

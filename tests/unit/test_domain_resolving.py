@@ -78,6 +78,52 @@ def test_what_the_participant_says_wins(place: tuple[State, StepAnswer], word: S
     assert type(judge(state, answer, word, WITH_EVIDENCE)) is settled
 
 
+@pytest.mark.parametrize(
+    ("state", "answer", "word", "reason"),
+    [
+        (
+            State.SETTLING,
+            C,
+            Said.UNKNOWN,
+            "the participant could not be asked, so that your answer needs evidence",
+        ),
+        (
+            State.CANCELLING,
+            X,
+            Said.REFUSED,
+            (
+                "the participant only says that it refused, which does not tell whether it holds "
+                "it, so that your answer needs evidence"
+            ),
+        ),
+        (
+            State.CAPTURING,
+            X,
+            Said.CONFIRMED,
+            "it was captured there: resume the transaction, or resolve it as confirmed",
+        ),
+        (State.CANCELLING, X, Said.CONFIRMED, "it is final there: resume the transaction"),
+        (
+            State.SETTLING,
+            C,
+            Said.HELD,
+            "it is still held there: resume the transaction, and its Confirm is sent again",
+        ),
+    ],
+)
+def test_an_answer_that_does_not_count_says_what_to_do_instead(
+    state: State, answer: StepAnswer, word: Said, reason: str
+) -> None:
+    judgement = judge(state, answer, word, ALICE)
+    assert isinstance(judgement, Contradicted | NeedsEvidence)
+    assert judgement.reason == reason
+
+
+def test_evidence_of_nothing_but_blanks_is_none() -> None:
+    blank = Mandate("alice", "the processor told us", " \n")
+    assert isinstance(judge(State.SETTLING, C, Said.UNKNOWN, blank), NeedsEvidence)
+
+
 def test_no_word_of_a_participant_and_no_evidence_alone_makes_a_pivot_not_captured() -> None:
     for word in Said:
         judgement = judge(State.CAPTURING, X, word, WITH_EVIDENCE)

@@ -376,6 +376,43 @@ def test_a_release_cancels_what_was_never_asked_and_forgets_secrets() -> None:
     assert (line.code, line.detail, line.phase) == ("NO_FUNDS", "Not enough.", "points_reserve")
 
 
+def test_a_release_asks_anew_what_may_hold_and_leaves_the_attempts_of_the_rest() -> None:
+    draft = standing(State.CREATED, points_reserve=S.TRYING, merchant_credit=S.REFUSED)
+    for phase, attempts in (("points_reserve", 3), ("merchant_credit", 2)):
+        step = draft.transaction.step(phase)
+        draft = with_step(draft, evolve(step, attempts=attempts, next_attempt_at=NOW))
+    draft = advance(draft, BOTH, [Event.RELEASE], NOW)
+    steps = draft.transaction.steps
+    assert [step.attempts for step in steps] == [0, 2, 0, 0]
+    assert {step.next_attempt_at for step in steps} == {None}
+
+
+def test_what_was_decided_to_become_final_stays_decided() -> None:
+    shares = {"points_reserve": 100, "card_charge": 50}
+    draft = standing(State.RESERVED)
+    draft = evolve(draft, transaction=with_finals(draft.transaction, shares))
+    for events in ([Event.CAPTURE], [Event.SETTLE], [Event.PAY]):
+        draft = advance(draft, BOTH, events, NOW)
+        finals = [step.final_minor for step in draft.transaction.steps]
+        assert finals == [100, 150, 50, None]
+
+
+def test_a_transition_does_not_touch_steps_that_stay_as_they_are() -> None:
+    before = standing(State.CAPTURING, card_charge=S.CONFIRMED).transaction
+    steps = (*before.steps[:2], evolve(before.steps[2], attempts=2), before.steps[3])
+    before = evolve(before, steps=steps)
+    settled = advance(Draft(before, stored=before.steps), BOTH, [Event.SETTLE], NOW)
+    assert settled.change(now=NOW, due_at=NOW, keep_claim=True).moved == ()
+
+
+def test_a_live_transition_keeps_the_attention() -> None:
+    attention = Attention("TOO_OLD", "old")
+    before = evolve(standing(State.CAPTURING).transaction, attention=attention)
+    later = NOW + timedelta(seconds=9)
+    after = advance(Draft(before), BOTH, [Event.SETTLE], later).transaction
+    assert (after.attention, after.state_since) == (attention, later)
+
+
 def test_a_refused_capture_leaves_an_authorization_to_void() -> None:
     draft = standing(State.CAPTURING, card_charge=S.REFUSED)
     draft = advance(draft, BOTH, [Event.RELEASE], NOW, Failure("NO", "No.", "card_charge"))
@@ -482,6 +519,13 @@ def test_a_change_names_the_steps_that_moved_since_they_were_stored() -> None:
     assert change.after.step("card_charge") in change.moved
     assert unmoved
     assert all(step in before.steps for step in unmoved)
+
+
+def test_stored_steps_of_another_transaction_are_our_mistake() -> None:
+    draft = opened()
+    fewer = evolve(draft, stored=draft.transaction.steps[:2])
+    with pytest.raises(ValueError, match="shorter"):
+        fewer.change(now=NOW, due_at=NOW, keep_claim=True)
 
 
 def test_a_change_names_every_step_when_what_is_stored_is_not_known() -> None:
