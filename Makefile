@@ -66,6 +66,8 @@ mutants: $(STAMP) ## Counts the mutants of coordinator/domain that its tests let
 	rm -rf mutants
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+	$(BIN)/mutmut export-cicd-stats
+	$(BIN)/python -m tests.mutants
 
 lock: ## Pins the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements/runtime.txt

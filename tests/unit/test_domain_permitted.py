@@ -256,6 +256,13 @@ def test_a_flow_without_a_pivot_has_no_step_that_could_be_not_captured() -> None
     assert {each.possible for each in answers(found, POINTS, NOW)} == {(C,)}
 
 
+def test_where_every_step_is_done_there_is_none_to_resolve() -> None:
+    confirmed = dict.fromkeys((CARD, MERCHANT, WALLET), StepStatus.CONFIRMED)
+    assert code(stands(State.SETTLING, **confirmed), Act.RESOLVE) == "ANSWER_NOT_POSSIBLE"
+    captured = stands(State.CAPTURING, card_charge=StepStatus.CONFIRMED)
+    assert code(captured, Act.RESOLVE) == "ANSWER_NOT_POSSIBLE"
+
+
 def test_what_is_not_decided_is_cancelled_rather_than_resolved() -> None:
     for state in CANCELLABLE:
         assert code(stands(state), Act.RESOLVE) == "ANSWER_NOT_POSSIBLE"

@@ -278,6 +278,11 @@ WAITS: list[tuple[Transaction, str, list[WaitsFor]]] = [
     ),
     (stands(State.CAPTURING), "worker-1", [WORKS]),
     (
+        waiting(State.CAPTURING, CARD),
+        "worker-1",  # there is nothing that it could work on
+        [of_card(WaitCode.RETRY, f"Card: Confirm did not answer 4 times (UNAVAILABLE); {AGAIN}")],
+    ),
+    (
         evolve(waiting(State.CAPTURING, CARD, next_attempt_at=NOW), due_at=NOW),
         "",
         [
