@@ -109,7 +109,7 @@ def test_a_new_payment_has_its_steps_deadlines_and_first_journal_line() -> None:
 def test_tenders_that_do_not_make_up_the_amount_never_become_a_payment(
     tenders: list[tuple[str, int, str]],
 ) -> None:
-    with pytest.raises(ValueError, match="tender"):
+    with pytest.raises(ValueError, match="tender") as refused:
         open_transaction(
             transaction_id=ID,
             caller="shop",
@@ -123,6 +123,10 @@ def test_tenders_that_do_not_make_up_the_amount_never_become_a_payment(
             customer_id="",
             now=NOW,
         )
+    assert str(refused.value) in {
+        "flow points_and_card takes one tender for each phase that takes money",
+        "the tenders do not add up to the amount",
+    }
 
 
 def test_a_step_is_found_by_its_phase_and_a_stranger_is_not() -> None:
@@ -249,7 +253,9 @@ def test_a_query_that_finds_confirmed_what_nobody_confirmed_proves_nothing() -> 
     assert draft.transaction.step("card_charge").status is S.PENDING
     attention = draft.transaction.attention
     assert attention is not None
-    assert attention.code == "UNEXPECTED_STATUS"
+    assert attention == Attention(
+        "UNEXPECTED_STATUS", "Card: query found it confirmed, which nobody asked for"
+    )
     [line] = draft.entries
     assert (line.outcome, line.code) == ("unknown", "UNEXPECTED_STATUS")
 
@@ -338,6 +344,25 @@ def test_results_of_one_round_are_journaled_in_their_order() -> None:
         (2, "merchant_credit"),
         (3, "points_reserve"),
     ]
+
+
+def test_a_call_that_never_left_does_not_hide_the_answers_of_the_others() -> None:
+    held_back = Unknown("BREAKER_OPEN", retry_after_s=4.0)
+    results = [
+        Result("points_reserve", O.TRY, held_back),
+        Result("merchant_credit", O.TRY, YES),
+    ]
+    draft = record(opened(), BOTH, results, NOW)
+    assert [step.status for step in draft.transaction.steps[:2]] == [S.UNTRIED, S.HELD]
+    assert [line.phase for line in draft.entries] == ["", "merchant_credit"]
+
+
+@pytest.mark.parametrize("outcome", [YES, LOST])
+def test_an_answer_that_comes_late_does_not_move_the_try_deadline(outcome: Outcome) -> None:
+    before = opened()
+    late = NOW + timedelta(seconds=3)
+    after = record(before, BOTH, [Result("points_reserve", O.TRY, outcome)], late)
+    assert after.transaction.try_deadline == before.transaction.try_deadline
 
 
 # --- advancing -------------------------------------------------------------------------------
@@ -554,7 +579,9 @@ def test_a_new_payment_may_ask_for_its_own_terms() -> None:
     assert draft.transaction.manual
     assert draft.transaction.reserved_until == NOW + timedelta(seconds=2)
     assert draft.transaction.try_deadline == NOW + timedelta(seconds=2), "never beyond"
-    with pytest.raises(ValueError, match="one item for each phase"):
+    with pytest.raises(
+        ValueError, match=r"^flow points_only takes one item for each phase that keeps something$"
+    ):
         open_transaction(
             transaction_id=ID,
             caller="shop",
@@ -611,6 +638,18 @@ def test_what_was_captured_is_known_from_the_decision_on_and_never_of_what_was_r
     assert (card.final, card.dropped) == (Money.stored(0, "JPY"), True)
     notify = standing(State.SETTLING).transaction.step("notify")
     assert (notify.final, notify.dropped) == (None, False)
+
+
+def test_what_is_kept_for_the_buyer_does_not_count_as_captured() -> None:
+    assert (
+        standing(State.SETTLING, FLOWS["stock_points_and_card"]).transaction.captured_minor == 800
+    )
+
+
+def test_a_payment_is_pending_while_a_participant_has_not_decided_on_its_try() -> None:
+    assert standing(State.CREATED, card_charge=S.PENDING).transaction.pending
+    assert not standing(State.CREATED, card_charge=S.TRYING).transaction.pending
+    assert not standing(State.CANCELLING, card_charge=S.PENDING).transaction.pending
 
 
 def test_an_ordinary_capture_decides_on_all_of_every_step() -> None:

@@ -255,6 +255,106 @@ def test_calls_that_move_no_step_are_journaled_each_as_a_first_attempt() -> None
     keeps_what_it_had(draft, after)
 
 
+ASKED = NextAction("redirect", "https://card.example")
+OTHER = NextAction("redirect", "https://card.example/again")
+SECONDS_2, SECONDS_8 = LATER + timedelta(seconds=2), LATER + timedelta(seconds=8)
+ANSWERED: list[tuple[Outcome, dict[str, object]]] = [
+    (
+        Applied("new"),
+        {
+            "status": S.HELD,
+            "attempts": 3,
+            "next_attempt_at": None,
+            "last_error": "",
+            "reference": "new",
+            "next_action": None,
+        },
+    ),
+    (
+        Pending("new", OTHER),
+        {
+            "attempts": 3,
+            "next_attempt_at": SECONDS_8,
+            "last_error": "",
+            "reference": "new",
+            "next_action": OTHER,
+        },
+    ),
+    (Pending(), {"attempts": 3, "next_attempt_at": SECONDS_8, "last_error": ""}),
+    (
+        Refused("CLOSED", "The account is closed."),
+        {
+            "status": S.REFUSED,
+            "attempts": 3,
+            "next_attempt_at": None,
+            "last_error": "CLOSED",
+            "refusal_code": "CLOSED",
+            "refusal_reason": "The account is closed.",
+            "next_action": None,
+        },
+    ),
+    (
+        Unknown("DEADLINE_EXCEEDED", "gone"),
+        {
+            "attempts": 3,
+            "next_attempt_at": LATER + timedelta(seconds=0.4),
+            "last_error": "DEADLINE_EXCEEDED",
+        },
+    ),
+    (
+        Unknown("BREAKER_OPEN", "down", retry_after_s=2.0),
+        {"next_attempt_at": SECONDS_2, "last_error": "BREAKER_OPEN"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("outcome", "changes"), ANSWERED)
+def test_an_answer_changes_these_fields_of_its_step_and_no_others(
+    outcome: Outcome, changes: dict[str, object]
+) -> None:
+    transaction = moved(
+        begun(State.CREATED).transaction,
+        CARD,
+        status=S.PENDING,
+        source="",  # its Try was answered
+        attempts=2,
+        next_attempt_at=NOW,
+        last_error="UNAVAILABLE",
+        reference="old",
+        next_action=ASKED,
+    )
+    before = transaction.step(CARD)
+    after = record(Draft(transaction), BOTH, [Result(CARD, Operation.QUERY, outcome)], LATER)
+    assert after.transaction.step(CARD) == evolve(before, **changes)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attention"),
+    [
+        (
+            Refused("CLOSED", "The account is closed."),
+            Attention(
+                "REFUSED_AFTER_DECISION",
+                "Merchant refused while SETTLING: CLOSED The account is closed.",
+            ),
+        ),
+        (
+            Unknown("UNAVAILABLE", "gone"),
+            Attention(
+                "TOO_MANY_ATTEMPTS",
+                "Merchant did not answer 10 times while SETTLING: UNAVAILABLE",
+            ),
+        ),
+    ],
+)
+def test_a_person_is_told_who_answered_what_and_when(
+    outcome: Outcome, attention: Attention
+) -> None:
+    transaction = moved(standing(State.SETTLING).transaction, MERCHANT, attempts=9)
+    after = record(Draft(transaction), BOTH, [Result(MERCHANT, Operation.CONFIRM, outcome)], NOW)
+    assert after.transaction.attention == attention
+
+
 # --- announcements ---------------------------------------------------------------------------
 
 
