@@ -131,7 +131,7 @@ def answered(state: State, step: Step, phase: Phase, result: Result, now: dateti
         return evolve(
             step,
             status=StepStatus.PENDING if state is State.CREATED else step.status,
-            source=forgotten if state is State.CREATED else step.source,
+            source=forgotten,
             attempts=attempts,
             next_attempt_at=now + timedelta(seconds=phase.next_poll_s(attempts)),
             last_error="",
