@@ -4,16 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
 # One more than there are cores: tests of real processes mostly wait for them.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 COVERAGE := .fault-coverage
 # Of `make fuzz` and `make machine`: release, or tenth.
 PROFILE ?= release
 
-.PHONY: help install demo up test planted lint format proto lock bench fuzz machine mutants clean
+.PHONY: help install demo up test planted lint format proto lock bench bench-peers fuzz machine mutants clean
 
 help: ## Lists what there is
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Makes .venv with everything pinned by hash
 
@@ -61,6 +63,19 @@ machine: $(STAMP) ## Runs the state machine in a release's size (hours; PROFILE=
 bench: $(STAMP) ## Runs the benchmark (minutes; prints a table)
 	$(BIN)/python -m benchmarks.payments
 
+bench-peers: $(STAMP) $(PEERS_STAMP) ## Compares with DBOS and Restate (minutes; prints a table)
+	$(BIN)/python -m benchmarks.peers
+
+$(PEERS_STAMP): requirements/peers.txt benchmarks/peers/package-lock.json
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/peers.txt
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix benchmarks/peers --ignore-scripts --no-audit --no-fund --silent; \
+	else \
+	  echo "npm, which installs Restate's server, is not here: without Restate"; \
+	fi
+	@touch $@
+
 mutants: $(STAMP) ## Counts the mutants of coordinator/domain that its tests let live (minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/mutants.txt
 	rm -rf mutants
@@ -73,6 +88,7 @@ lock: ## Pins the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --all-extras --group mutants --constraint requirements/dev.txt pyproject.toml -o requirements/mutants.txt
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --group peers -o requirements/peers.txt
 
 clean: ## Removes .venv and caches
-	rm -rf $(VENV) mutants $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf $(VENV) $(PEERS) benchmarks/peers/node_modules mutants $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

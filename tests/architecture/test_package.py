@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names in the wheel, built from a copy: nothing is left in the repository."""
     copy, into = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for folder in ("benchmarks", "tests", "proto", *PACKAGES.keys() - {"buf", "kessai"}):
-        skip = shutil.ignore_patterns("__pycache__")
+        skip = shutil.ignore_patterns("__pycache__", "node_modules")
         shutil.copytree(ROOT / folder, copy / folder, ignore=skip)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)

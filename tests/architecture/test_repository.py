@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -114,12 +115,22 @@ def test_requirements_are_pinned_by_hash_and_name_no_host(path: Path) -> None:
     assert loose_requirements(text) == []
 
 
-def test_there_are_requirements_for_running_for_developing_and_for_mutants() -> None:
-    assert [path.name for path in REQUIREMENTS] == ["dev.txt", "mutants.txt", "runtime.txt"]
-    dev, mutants, runtime = (
+def test_there_are_requirements_for_running_for_developing_for_mutants_and_for_peers() -> None:
+    names = ["dev.txt", "mutants.txt", "peers.txt", "runtime.txt"]
+    assert [path.name for path in REQUIREMENTS] == names
+    # The peers have an environment of their own: nothing of theirs has to agree with ours.
+    dev, mutants, _, runtime = (
         set(re.findall(r"^[\w.-]+==\S+", p.read_text(), re.MULTILINE)) for p in REQUIREMENTS
     )
     assert runtime < dev < mutants
+
+
+def test_the_packages_of_npm_are_pinned_by_hash_and_name_no_host() -> None:
+    text = (ROOT / "benchmarks/peers/package-lock.json").read_text()
+    packages = {name: has for name, has in json.loads(text)["packages"].items() if name}
+    assert packages
+    assert [name for name, has in packages.items() if "sha512-" not in has["integrity"]] == []
+    assert "://" not in text
 
 
 HASH = "--hash=sha256:" + "0" * 64
