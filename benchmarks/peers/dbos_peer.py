@@ -24,7 +24,7 @@ class Dbos:
         """See `System`."""
         return (
             f"{versions('dbos', 'sqlalchemy', 'psycopg', 'uvloop')}; async workflow called in the "
-            "process of its callers, steps gathered, 20 connections without pre-ping"
+            "process of its callers, steps gathered, 4 threads, 20 connections without pre-ping"
         )
 
     def run(self, in_flight: int, seconds: float) -> Figures:
