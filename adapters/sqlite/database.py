@@ -19,6 +19,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from adapters.postgres.schema import metadata
+from adapters.sqlite.prepared import QUERIES, prepared
 
 
 class SqliteConnection(sa.Connection):
@@ -44,6 +45,17 @@ class SqliteConnection(sa.Connection):
     def finish(self) -> None:
         """COMMIT."""
         self.driver.execute("COMMIT")
+
+    def execute(self, statement: Any, parameters: Any = None, **options: Any) -> Any:
+        """As SQLAlchemy does, but the constant queries go straight to the driver."""
+        if statement not in QUERIES:
+            return super().execute(statement, parameters, **options)
+        query = prepared(statement)
+        try:
+            rows = self.driver.execute(query.text, query.values(parameters)).fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+        return query.found(rows)
 
     def run(self, statement: str, values: Sequence[object]) -> int:
         """Executes it as it stands, and returns how many rows it changed."""
