@@ -25,25 +25,26 @@ from adapters.participant_grpc import GrpcParticipant
 from adapters.postgres.store import PostgresStore
 from adapters.sealing import Sealer
 from adapters.system import SystemClock, SystemIds, SystemRandomness
+from benchmarks.load import DECLINED_CARD
 from coordinator.bootstrap import assemble, checked_flows, server_of, settle_memory
 from coordinator.config import Settings, load
 from coordinator.domain.decide import Call
 from coordinator.domain.ids import TransactionId
-from coordinator.domain.outcome import Applied, Outcome
+from coordinator.domain.outcome import Applied, Outcome, Refused
 from coordinator.domain.phase import Operation
 from coordinator.ports import Participant
 from coordinator.telemetry import LogObserver, configure_logs
 from coordinator.world import World
 
 APPLIED = Applied()
-
+DECLINED = Refused("CARD_DECLINED", "The card was declined by its bank.")
 
 TICK_S = 0.05
 """Calls of one participant that begin within this time are answered together, in seconds."""
 
 
 class InProcess:
-    """Says yes to everything, after `delay_s` seconds.
+    """Says yes to everything but one card, after `delay_s` seconds.
 
     A call under way is one future, the least that any adapter awaits: with a timer for each, the
     stand-in's own memory would be billed to the payments.
@@ -58,11 +59,13 @@ class InProcess:
     async def perform(
         self, transaction_id: TransactionId, call: Call, _hold_until: datetime
     ) -> Outcome:
-        """Applied."""
+        """See `Participant.perform`."""
         if self._hangs and hangs_at(transaction_id, call):
             await asyncio.get_running_loop().create_future()
         if self._delay_s:
             await self._slowly()
+        if call.step.source == DECLINED_CARD and call.operation is Operation.TRY:
+            return DECLINED
         return APPLIED
 
     def _slowly(self) -> asyncio.Future[None]:

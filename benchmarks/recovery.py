@@ -21,10 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from adapters.embedded.postgres import EmbeddedPostgres
-from benchmarks.payments import Bench, first_line, start_load, usage
+from benchmarks.bench import KEY, Bench, first_line, quantiles, start_load, usage
+from benchmarks.load import Answered, Load
 
 LOOK_S = 0.25
 ANSWER_S = 0.005
@@ -54,16 +56,28 @@ class Recovery:
         with self._coordinator() as process:
             address = first_line(process)
             figures = {"serving_s": time.perf_counter() - killed}
-            client = start_load(address, 4, self._lease_s + 10.0, 60.0)
+            client = start_load(
+                Load(
+                    addresses=[address],
+                    key=KEY,
+                    in_flight=4,
+                    seconds=self._lease_s + 10.0,
+                    timeout_s=60.0,
+                )
+            )
             figures |= self._watch(killed, left)
             out, _ = client.communicate()
             figures["cpu_s"] = usage(process)["cpu_s"]
-        meanwhile = json.loads(out)
+        meanwhile = msgspec.json.decode(out, type=Answered)
         return {
             "left": left,
             **{name: round(value, 1) for name, value in figures.items()},
             "end": self._count(STATES),
-            "new_payments": {name: meanwhile[name] for name in ("states", "p50_ms", "p99_ms")},
+            "new_payments": {
+                "answers": meanwhile.answers,
+                "p50_ms": quantiles(meanwhile.latencies_ms, 50),
+                "p99_ms": quantiles(meanwhile.latencies_ms, 99),
+            },
         }
 
     @contextmanager
@@ -74,7 +88,15 @@ class Recovery:
 
     def _load(self, process: subprocess.Popen[str]) -> None:
         """Returns when all of the payments hang."""
-        start_load(first_line(process), self._payments, 60.0, 600.0)
+        start_load(
+            Load(
+                addresses=[first_line(process)],
+                key=KEY,
+                in_flight=self._payments,
+                seconds=60.0,
+                timeout_s=600.0,
+            )
+        )
         before: dict[str, int] = {}
         while True:
             time.sleep(1.0)

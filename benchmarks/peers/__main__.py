@@ -23,15 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.embedded.postgres import EmbeddedPostgres
-from benchmarks.payments import Bench
+from benchmarks.bench import PGBENCH_CLIENTS, Bench
 from benchmarks.peers import restate_peer
 from benchmarks.peers.dbos_peer import Dbos
 from benchmarks.peers.kessai import Kessai
 from benchmarks.peers.peer import System
 from benchmarks.peers.results import YARDSTICK, Run, middle, ratios, verdicts
-
-CLIENTS = 32
-"""How many connections the yardstick uses."""
 
 
 def main() -> None:
@@ -61,7 +58,7 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     console.print(_figures(runs, systems, options.in_flight))
     rates = [run.rate for run in runs if run.system == YARDSTICK]
-    console.print(f"pgbench, three commits, {CLIENTS} clients: {middle(rates)} payments/s")
+    console.print(f"pgbench, three commits, {PGBENCH_CLIENTS} clients: {middle(rates)} payments/s")
     console.print(_targets(runs))
 
 
@@ -76,8 +73,8 @@ def _measure(
     runs: list[Run] = []
     for number in range(1, options.rounds + 1):
         console.print(f"round {number} of {options.rounds} …", style="dim")
-        rate = bench.pgbench(int(options.seconds), CLIENTS)
-        runs.append(Run(YARDSTICK, CLIENTS, number, rate, None, None, {}, {}))
+        rate = bench.pgbench(int(options.seconds))
+        runs.append(Run(YARDSTICK, PGBENCH_CLIENTS, number, rate, None, None, {}, {}))
         for in_flight in options.in_flight:
             for system in systems:
                 found = dataclasses.asdict(system.run(in_flight, options.seconds))

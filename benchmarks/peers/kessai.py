@@ -1,13 +1,13 @@
-"""Kessai as `make bench` runs it, with its database's CPU beside the coordinator's."""
+"""Kessai as `make bench` runs it."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from benchmarks.payments import Bench, Scenario
+from benchmarks.bench import Bench
 from benchmarks.peers.peer import Figures
-from benchmarks.peers.processes import measured
 from benchmarks.peers.results import KESSAI
+from benchmarks.scenario import Scenario
 
 
 class Kessai:
@@ -31,27 +31,11 @@ class Kessai:
 
     def run(self, in_flight: int, seconds: float) -> Figures:
         """See `System`."""
-        payments = self._payments()
-        run, cpu_s = measured(
-            lambda: self._bench.payments(Scenario(in_flight), seconds),
-            database=self._bench.postgres.pid,
-        )
-        # The warm-up's payments are in the database's CPU: it is divided by all of them.
-        payments = self._payments() - payments
+        run = self._bench.run(Scenario(name=f"peers-{in_flight}", in_flight=in_flight), 0, seconds)
         return Figures(
             rate=run.rate,
-            p50_ms=run.p50_ms,
-            p99_ms=run.p99_ms,
-            cpu_ms={
-                "coordinator": run.cpu_ms,
-                "database": cpu_s["database"] * 1000 / max(payments, 1),
-            },
-            others=run.others,
+            p50_ms=run.latency(50),
+            p99_ms=run.latency(99),
+            cpu_ms={name: run.cpu_ms[name] for name in ("coordinator", "database")},
+            others={name: count for name, count in run.answers.items() if name != "PAID"},
         )
-
-    def _payments(self) -> int:
-        with self._engine.connect() as connection:
-            count: int = connection.execute(
-                sa.text("SELECT count(*) FROM transactions")
-            ).scalar_one()
-        return count
