@@ -15,7 +15,7 @@ def test_a_short_benchmark_pays_and_keeps_what_it_measured(tmp_path: Path) -> No
     asked = ["bench", "run", "--scenario", "one-stream", "--rounds", "1", "--seconds", "1"]
     files = ["--json", str(tmp_path / "found.json"), "--html", str(tmp_path / "found.html")]
     done = subprocess.run(
-        [sys.executable, "-m", "coordinator.cli", *asked, "--memory", "64", *files, "--output=json"],
+        [sys.executable, "-m", "coordinator.cli", *asked, "--memory=64", *files, "--output=json"],
         env=config.child_environment(),
         capture_output=True, text=True, timeout=170, check=False,
     )  # fmt: skip
