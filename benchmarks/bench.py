@@ -32,6 +32,9 @@ WARM_UP = 64
 """Payments in flight before a run, for a second: pools are full and code is warm."""
 LONGEST_S = 300.0
 """No part of a run takes longer, in seconds."""
+LOAD_TIMEOUT_S = 30.0
+CALLERS_WAIT_S = 5.0
+"""Where too many come: what is answered later is of no use to anybody, in seconds."""
 PGBENCH_CLIENTS = 32
 PGBENCH_TABLES = """
 CREATE TABLE bench_tx (id uuid PRIMARY KEY, state text, version int, body text);
@@ -91,14 +94,15 @@ class Bench:
         with _process("benchmarks.coordinator", environment) as process:
             yield process
 
-    def run(self, scenario: Scenario, round_number: int, seconds: float) -> Run:
-        """One run of the load against fresh coordinators."""
+    def run(self, scenario: Scenario, round_number: int, seconds: float, peak: float = 0.0) -> Run:
+        """One run of the load against fresh coordinators. `peak`: what MANY made, payments/s."""
         with ExitStack() as stack:
             asked, processes = [], {}
-            more: dict[str, str] = {}
+            # What is to be found out is what the service does with too many, as it comes.
+            more: dict[str, str] = {"KESSAI_MAX_IN_FLIGHT": "5000"} if scenario.of_peak else {}
             if scenario.wire is not Wire.IN_PROCESS:
                 asked.append(stack.enter_context(_process("benchmarks.participants")))
-                more = {
+                more |= {
                     "BENCH_WIRE": "stream" if scenario.wire is Wire.STREAM else "single",
                     "KESSAI_PARTICIPANTS": first_line(asked[0]),
                 }
@@ -126,7 +130,8 @@ class Bench:
                     seconds=seconds,
                     job=scenario.job,
                     in_flight=scenario.in_flight,
-                    rate=scenario.rate,
+                    rate=scenario.rate or scenario.of_peak * peak,
+                    timeout_s=CALLERS_WAIT_S if scenario.of_peak else LOAD_TIMEOUT_S,
                 ),
             )
 

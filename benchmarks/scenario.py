@@ -40,6 +40,7 @@ class Scenario:
     name          stable: what reports are compared by
     in_flight     payments under way at once (a closed loop), or 0
     rate          payments that arrive in each second whatever is answered (an open loop), or 0
+    of_peak       the same, as a multiple of what MANY made in the same round, or 0
     job           what callers do
     wire          how participants are asked
     delay_ms      how long participants in process take
@@ -50,6 +51,7 @@ class Scenario:
     name: str
     in_flight: int = 0
     rate: float = 0.0
+    of_peak: float = 0.0
     job: Job = Job.PAY
     wire: Wire = Wire.IN_PROCESS
     delay_ms: int = 0
@@ -59,7 +61,7 @@ class Scenario:
     @property
     def title(self) -> str:
         """For people."""
-        parts = [f"{self.in_flight:,} in flight" if self.in_flight else f"{self.rate:g}/s arrive"]
+        parts = [f"{self.in_flight:,} in flight" if self.in_flight else self._arrivals]
         parts += [] if self.job is Job.PAY else [_JOBS[self.job]]
         if self.wire is not Wire.IN_PROCESS:
             parts.append(f"participants by {self.wire}")
@@ -70,6 +72,10 @@ class Scenario:
         if self.behind:
             parts.append(f"{self.behind:,} payments behind")
         return ", ".join(parts)
+
+    @property
+    def _arrivals(self) -> str:
+        return f"{self.of_peak:g} × the peak" if self.of_peak else f"{self.rate:g} arrive a second"
 
 
 _JOBS = {
@@ -86,6 +92,8 @@ SLOW = Scenario(name="slow", in_flight=512, delay_ms=20)
 SINGLE = Scenario(name="single-calls", in_flight=512, wire=Wire.SINGLE)
 STREAM = Scenario(name="one-stream", in_flight=512, wire=Wire.STREAM)
 OPEN = Scenario(name="open", rate=400.0, delay_ms=20)
+BUSY = Scenario(name="busy", of_peak=0.8)
+OVERLOAD = Scenario(name="overload", of_peak=2.0)
 TWO = Scenario(name="two-coordinators", in_flight=512, coordinators=2)
 FOUR = Scenario(name="four-coordinators", in_flight=512, coordinators=4)
 FRESH = Scenario(name="little-behind", in_flight=512, behind=10_000)
@@ -97,6 +105,8 @@ SCENARIOS = (
     MANY,
     SLOW,
     OPEN,
+    BUSY,
+    OVERLOAD,
     Scenario(name="points-only", in_flight=512, job=Job.POINTS),
     Scenario(name="declines", in_flight=512, job=Job.DECLINES),
     Scenario(name="refunds", in_flight=512, job=Job.REFUNDS),

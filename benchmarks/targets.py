@@ -76,6 +76,20 @@ def _rates(over: Scenario, under: Scenario) -> Callable[[Results], Figures]:
     return figures
 
 
+def _slower(over: Scenario, under: Scenario) -> Callable[[Results], Figures]:
+    """How many times the 99th per cent of `under`, in each round in which both ran."""
+
+    def figures(results: Results) -> Figures:
+        known = {run.round: run.latency(99) for run in results.of(under.name)}
+        return [
+            run.latency(99) / known[run.round]
+            for run in results.of(over.name)
+            if known.get(run.round)
+        ]
+
+    return figures
+
+
 def _of_runs(scenario: Scenario, figure: Callable[[Run], float]) -> Callable[[Results], Figures]:
     return lambda results: [figure(run) for run in results.of(scenario.name)]
 
@@ -109,6 +123,13 @@ def _targets() -> Iterator[Target]:
     yield Target("10,000 in flight, memory of each", 20.0, " KB", False, _memory(9_000), digits=1)
     behind = _rates(named.OLD, named.FRESH)
     yield Target("much in the database against 10,000 payments", 0.95, times, True, behind)
+    shed, many = named.OVERLOAD, named.MANY
+    yield Target(
+        "twice the peak offered: goodput, of the peak", 0.9, times, True, _rates(shed, many)
+    )
+    yield Target(
+        "twice the peak: p99, of that at 0.8", 2.0, times, False, _slower(shed, named.BUSY)
+    )
     yield Target("two coordinators against one", 1.5, times, True, _rates(named.TWO, named.MANY))
 
 

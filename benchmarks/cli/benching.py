@@ -44,6 +44,8 @@ def scenarios_of(names: Sequence[str] | None, behind: int) -> list[Scenario]:
                 param_hint="--scenario",
             )
     chosen = [each for each in SCENARIOS if not names or each.name in names]
+    if named.MANY not in chosen and any(each.of_peak for each in chosen):
+        chosen.insert(0, named.MANY)  # it says what the peak is
     return [replace(each, behind=behind) if each == named.OLD else each for each in chosen]
 
 
@@ -93,9 +95,12 @@ def _measured(scenarios: Sequence[Scenario], rounds: int, seconds: float, memory
             for number in range(rounds):
                 say(f"round {number + 1} of {rounds}: pgbench")
                 yardstick.append(bench.pgbench(max(1, int(seconds))))
+                peak = 0.0
                 for scenario in scenarios:
                     say(f"round {number + 1} of {rounds}: {scenario.title}")
-                    runs.append(bench.run(scenario, number, seconds))
+                    runs.append(bench.run(scenario, number, seconds, peak))
+                    if scenario == named.MANY:
+                        peak = runs[-1].rate
             return Results(
                 version=VERSION,
                 build=build(),
