@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-from benchmarks.results import QUANTILES, Results, middle
+from benchmarks.results import QUANTILES, Results, Run, middle
 from benchmarks.targets import judged
 
 # It looks for maps of its own behind every import there is, by a way that Python 3.12 gave up.
@@ -92,15 +93,10 @@ _COLUMNS = (
 )
 
 
-def scenario_rows(results: Results) -> Iterator[list[str]]:
+def _scenario_texts(results: Results) -> Iterator[list[str]]:
     """A row for each scenario, as texts: as _COLUMNS."""
     for name, title in results.titles.items():
         runs = results.of(name)
-        others: dict[str, int] = {}
-        for run in runs:
-            for answer, count in run.answers.items():
-                if answer not in {"PAID", "SUCCEEDED"}:
-                    others[answer] = others.get(answer, 0) + count
         yield [
             title,
             middle([run.rate for run in runs], 0),
@@ -112,8 +108,21 @@ def scenario_rows(results: Results) -> Iterator[list[str]]:
             ),
             middle([run.commits for run in runs], 3),
             middle([run.wal_bytes / 1024 for run in runs], 1),
-            ", ".join(f"{count:,} {answer}" for answer, count in others.items()) or "none",
+            others(runs),
         ]
+
+
+def others(runs: Iterable[Run]) -> str:
+    """How many were answered otherwise than with what was asked for, in all rounds."""
+    found: Counter[str] = Counter()
+    for run in runs:
+        found.update(run.answers)
+    counts = [
+        f"{count:,} {answer}"
+        for answer, count in found.items()
+        if answer not in {"PAID", "SUCCEEDED"}
+    ]
+    return ", ".join(counts) or "none"
 
 
 def _about(results: Results) -> Iterator[str]:
@@ -150,7 +159,7 @@ def _target_rows(results: Results) -> Iterator[list[str]]:
 
 
 def _scenario_rows(results: Results) -> Iterator[list[str]]:
-    for row in scenario_rows(results):
+    for row in _scenario_texts(results):
         yield [escape(text) for text in row]
 
 
