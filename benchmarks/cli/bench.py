@@ -85,7 +85,7 @@ def run(
     scenario: _ScenarioOption = None,
     rounds: _RoundsOption = 3,
     seconds: _SecondsOption = 6.0,
-    memory: _MemoryOption = 10_000,
+    memory: _MemoryOption = 5_000,
     behind: _BehindOption = 1_000_000,
     json: _JsonOption = None,
     html: _HtmlOption = None,

@@ -79,11 +79,11 @@ def test_two_scenarios_are_compared_round_by_round() -> None:
     assert verdicts(results(*runs))["two coordinators against one"] == ("3.00 ×", "met")
 
 
-def test_memory_of_too_few_payments_says_nothing_of_ten_thousand() -> None:
+def test_memory_of_too_few_payments_says_nothing_of_thousands() -> None:
     few = Memory(in_flight=500, bytes_each=10_240.0, threads=6)
-    many = Memory(in_flight=9_998, bytes_each=30_720.0, threads=6)
+    many = Memory(in_flight=4_998, bytes_each=30_720.0, threads=6)
     run = ran("many", 0, 1.0)
-    title = "10,000 in flight, memory of each"
+    title = "thousands in flight, memory of each"
     assert verdicts(results(run, memory=(few,)))[title] == ("–", "not measured")
     assert verdicts(results(run, memory=(many,)))[title] == ("30.0 KB", "missed")
 
