@@ -188,7 +188,8 @@ class Book:
             case "CANCELLED_BY_CALLER":
                 caused = seen.id in asked.cancels
             case "CANCELLED_BY_OPERATOR":
-                caused = seen.id in asked.stopped
+                # Also what an operator says of a pivot: that it was not captured.
+                caused = seen.id in asked.stopped or seen.id in asked.answered
             case "ORDER_SUPERSEDED":
                 caused = (seen.caller, seen.order) in asked.superseded
             case "RESERVATION_EXPIRED":
