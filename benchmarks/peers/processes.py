@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import psutil
 
+from benchmarks.machine import cpu_s
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 STOP_S = 10.0
@@ -58,16 +60,6 @@ def _tree(pid: int) -> list[psutil.Process]:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
     return []
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and its descendants so far, with those that have ended."""
-    total = 0.0
-    for process in _tree(pid):
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 def measured(work: Callable[[], T], **pids: int) -> tuple[T, dict[str, float]]:
