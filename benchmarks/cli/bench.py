@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from benchmarks.scenario import SCENARIOS
 from coordinator.cli.app import app as kessai
+from coordinator.cli.failures import Failure
 from coordinator.cli.helps import command, epilog
 from coordinator.cli.output import Format, OutputOption
 
@@ -22,6 +24,19 @@ app = typer.Typer(
     ),
 )
 kessai.add_typer(app)
+
+
+def _benching() -> ModuleType:
+    """What the commands do. Raises Failure when what it needs is not installed."""
+    try:
+        from benchmarks.cli import benching  # noqa: PLC0415 - slow
+    except ModuleNotFoundError as error:
+        if error.name not in {"pygal", "psutil"}:
+            raise
+        hint = "pip install 'kessai[bench,embedded]'"
+        raise Failure(f"{error.name}, which kessai bench needs, is not there", hint=hint) from None
+    return benching
+
 
 _RoundsOption = Annotated[int, typer.Option("--rounds", min=1, help="Runs of each scenario.")]
 _SecondsOption = Annotated[
@@ -97,8 +112,7 @@ def run(
     processes on this machine's cores, in a temporary folder that is removed at the end. With
     everything it takes about ten minutes. Whatever else runs meanwhile is in the figures.
     """
-    from benchmarks.cli import benching  # noqa: PLC0415 - slow
-
+    benching = _benching()
     chosen = benching.scenarios_of(scenario, behind)
     files = [path for path in (json, html) if path is not None]
     benching.run(chosen, rounds, seconds, memory, files=files, json=json, html=html, output=output)
@@ -116,14 +130,12 @@ def compare(before: _File, after: _File, output: OutputOption = Format.TABLE) ->
     changes its speed between runs. Faster or slower is only said where no round of one reaches
     into those of the other, and the medians differ by more than 5 %.
     """
-    from benchmarks.cli import benching  # noqa: PLC0415 - slow
-
+    benching = _benching()
     benching.compare(before, after, output)
 
 
 @command(app, "kessai bench report today.json > today.html")
 def report(file: _File) -> None:
     """Draws kept figures as an HTML page that loads nothing from elsewhere."""
-    from benchmarks.cli import benching  # noqa: PLC0415 - slow
-
+    benching = _benching()
     benching.report(file)

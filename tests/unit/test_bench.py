@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,15 @@ def test_bad_input_is_refused_before_anything_starts(
     done = CliRunner().invoke(app, ["bench", "run", *options])
     assert done.exit_code == exit_code
     assert why in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_without_what_draws_the_report_an_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("benchmarks.page", "benchmarks.cli.benching"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delattr("benchmarks.cli.benching", raising=False)
+    monkeypatch.setitem(sys.modules, "pygal", None)
+    done = CliRunner().invoke(app, ["bench", "report", str(tmp_path / "any.json")])
+    assert done.exit_code == 1
+    assert "pip install 'kessai[bench,embedded]'" in done.stderr
